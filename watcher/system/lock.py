@@ -15,16 +15,7 @@ BRIEF_MARK = " polls once"
 CHECK_INTERVAL_S = 0.001
 
 if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - this kind is never shared
-        # far behind the text: Windows locks are mandatory, and other processes read the process id
-        os.lseek(descriptor, 4096, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+    from watcher.system.windows import try_lock as _try_lock
 else:
     import fcntl
 

@@ -1,9 +1,10 @@
-"""What only the libraries of Windows do: wake another process, notice sleep, read access lists and credentials.
+"""What only the libraries of Windows do: lock files, wake a process, notice sleep, read access lists and credentials.
 
 Other systems never import it: each caller asks `sys.platform` first.
 """
 
 import ctypes
+import msvcrt
 import sys
 from collections.abc import Callable
 from ctypes import wintypes
@@ -20,6 +21,7 @@ _kernel.SetEvent.argtypes = _kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
 _kernel.LocalFree.argtypes = (ctypes.c_void_p,)
 _security.OpenProcessToken.argtypes = wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p
 
+_LOCK_FAIL_IMMEDIATELY, _LOCK_EXCLUSIVE, _LOCK_AT_BYTE = 1, 2, 4096
 _EVENT_MODIFY_STATE = 0x0002
 _INFINITE = 0xFFFFFFFF
 _SE_FILE_OBJECT, _ACCESS_LIST, _SDDL_REVISION = 1, 0x4, 1
@@ -27,7 +29,30 @@ _TOKEN_QUERY, _TOKEN_USER, _MAX_TOKEN_USER_BYTES = 0x0008, 1, 256
 _CRED_TYPE_GENERIC = 1
 
 
-# --- signals ----------------------------------------------------------------------------------------------------------
+# --- locks and signals ------------------------------------------------------------------------------------------------
+
+
+class _Overlapped(ctypes.Structure):
+    """`OVERLAPPED` of minwinbase.h."""
+
+    _fields_ = (
+        ("internal", ctypes.c_void_p),
+        ("internal_high", ctypes.c_void_p),
+        ("offset", wintypes.DWORD),
+        ("offset_high", wintypes.DWORD),
+        ("event", wintypes.HANDLE),
+    )
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file, as `flock` does: at once or not at all; a lock that this descriptor has is replaced.
+
+    Such locks are mandatory, so it is one byte far behind the text, which other processes read.
+    """
+    handle, region = wintypes.HANDLE(msvcrt.get_osfhandle(descriptor)), _Overlapped(offset=_LOCK_AT_BYTE)
+    _kernel.UnlockFileEx(handle, 0, 1, 0, ctypes.byref(region))
+    flags = _LOCK_FAIL_IMMEDIATELY | (0 if shared else _LOCK_EXCLUSIVE)
+    return bool(_kernel.LockFileEx(handle, flags, 0, 1, 0, ctypes.byref(region)))
 
 
 def call_on_wake(process_id: int, callback: Callable[[], None]) -> None:
