@@ -63,9 +63,9 @@ class Proxy:
             if not self._shake_hands(near):
                 return
             with socket.create_connection(("127.0.0.1", self._port)) as far:
-                back = threading.Thread(target=carry, args=(far, near), daemon=True)
+                back = threading.Thread(target=forward, args=(far, near), daemon=True)
                 back.start()
-                carry(near, far)
+                forward(near, far)
                 back.join(5)
 
     def _shake_hands(self, near: socket.socket) -> bool:
@@ -101,7 +101,7 @@ class SocksProxy(Proxy):
         return True
 
 
-def carry(source: socket.socket, target: socket.socket) -> None:
+def forward(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

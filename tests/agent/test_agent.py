@@ -321,7 +321,7 @@ def test_an_unknown_system_is_an_error_with_a_hint() -> None:
 # --- steps -----------------------------------------------------------------------------------------------------------
 
 
-def ends(*codes: int | None) -> tuple[Run, list[Command]]:
+def make_run(*codes: int | None) -> tuple[Run, list[Command]]:
     asked: list[Command] = []
     left = list(codes)
 
@@ -333,7 +333,7 @@ def ends(*codes: int | None) -> tuple[Run, list[Command]]:
 
 
 def test_a_failing_program_stops_the_plan_with_its_own_words() -> None:
-    fake, asked = ends(7)
+    fake, asked = make_run(7)
     with pytest.raises(AgentError, match=r"^frob 'a b': exit code 7 \(no such thing\); push harder$"):
         perform_steps(
             [RunProgram(("frob", "a b"), hint="push harder"), RunProgram(("never",))], run=fake, wait=print, env={}
@@ -342,14 +342,14 @@ def test_a_failing_program_stops_the_plan_with_its_own_words() -> None:
 
 
 def test_a_program_that_may_fail_does_not_stop_the_plan() -> None:
-    fake, asked = ends(7, 0)
+    fake, asked = make_run(7, 0)
     perform_steps([RunProgram(("frob",), may_fail=True), RunProgram(("then",))], run=fake, wait=print, env={"A": "b"})
     assert [command.argv for command in asked] == [("frob",), ("then",)]
     assert asked[0].env == {"A": "b"}
 
 
 def test_waiting_ends_with_the_first_failure() -> None:
-    fake, asked = ends(0, 0, 113)
+    fake, asked = make_run(0, 0, 113)
     waits: list[object] = []
     perform_steps([WaitUntilGone(("look",), hint="")], run=fake, wait=waits.append, env={})
     assert (len(asked), len(waits)) == (3, 2)

@@ -51,7 +51,7 @@ def sample(tmp_path_factory):
 
 
 @pytest.fixture
-def lived(own, sample):
+def two_days(own, sample):
     """Two days of readings; Claude's week fires no rule, the login of Copilot has run out."""
     shutil.copytree(sample, own.state_dir.parent, dirs_exist_ok=True)
     return own
@@ -66,8 +66,8 @@ def serving(own):
 
 
 @pytest.fixture
-def server(lived):
-    with serving(lived) as running:
+def server(two_days):
+    with serving(two_days) as running:
         yield running
 
 
@@ -220,9 +220,9 @@ def test_a_browser_that_closes_in_mid_stream_leaves_no_trace(server, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_the_process_ends_with_its_page(lived, monkeypatch):
+def test_the_process_ends_with_its_page(two_days, monkeypatch):
     monkeypatch.setattr(dashboard, "CLOSED_FOR_S", 0.1)
-    with DashboardServer(lived, 0) as server:
+    with DashboardServer(two_days, 0) as server:
         reasons = []
         runner = Thread(target=lambda: reasons.append(server.run()), daemon=True)
         runner.start()
@@ -232,8 +232,8 @@ def test_the_process_ends_with_its_page(lived, monkeypatch):
     assert reasons == ["the page was closed"]
 
 
-def test_a_hidden_page_gets_the_end(lived, monkeypatch):
-    with DashboardServer(lived, 0) as server:
+def test_a_hidden_page_gets_the_end(two_days, monkeypatch):
+    with DashboardServer(two_days, 0) as server:
         runner = Thread(target=server.run, daemon=True)
         runner.start()
         with stream(server, "events?hidden") as read_event:
@@ -331,8 +331,8 @@ def test_a_config_with_a_mistake_is_reported_when_asked_to_poll(server):
 # --- history and rules ----------------------------------------------------------------------------------------------
 
 
-def test_every_rule_comes_with_its_last_decision(lived):
-    rules = {each["rule"]: each for each in json.loads(build_details_event(lived, NOW))["rules"]}
+def test_every_rule_comes_with_its_last_decision(two_days):
+    rules = {each["rule"]: each for each in json.loads(build_details_event(two_days, NOW))["rules"]}
     assert list(rules) == ["session", "week", "balance"]
     assert [level["severity"] for level in rules["session"]["levels"]] == ["warning", "critical"]
     decided = {each["series"]: each for each in rules["week"]["decisions"]}
@@ -341,8 +341,8 @@ def test_every_rule_comes_with_its_last_decision(lived):
     assert decided["claude.seven_day"]["text"] == "the condition does not hold"
 
 
-def test_the_history_of_a_window_is_drawn_within_its_frame(lived):
-    tracks = json.loads(build_details_event(lived, NOW))["tracks"]
+def test_the_history_of_a_window_is_drawn_within_its_frame(two_days):
+    tracks = json.loads(build_details_event(two_days, NOW))["tracks"]
     session = tracks["claude.five_hour"]
     assert len(session["day"]) == 6  # a session ends every fifth hour
     assert len(session["week"]) == 10
@@ -351,9 +351,9 @@ def test_the_history_of_a_window_is_drawn_within_its_frame(lived):
     assert session["day"][-1][-1] == [1.0, 0.63]
 
 
-def test_a_mistake_in_the_config_leaves_the_history(lived):
-    lived.config_file.write_text("[rout]\n")
-    details = json.loads(build_details_event(lived, NOW))
+def test_a_mistake_in_the_config_leaves_the_history(two_days):
+    two_days.config_file.write_text("[rout]\n")
+    details = json.loads(build_details_event(two_days, NOW))
     assert details["rules"] == []
     assert "watcher config show" in details["problem"]
     assert "claude.five_hour" in details["tracks"]
@@ -373,9 +373,9 @@ def test_a_store_that_cannot_be_read_is_a_sentence_on_the_page(own):
     assert "\n" not in status["problem"]
 
 
-def test_a_file_of_a_newer_version_is_left_to_the_store(lived):
-    (lived.state_dir / "status.json").write_text('{"schema": "watcher.status.v2", "providers": 7}')
-    content = json.loads(build_status_event(lived, NOW))
+def test_a_file_of_a_newer_version_is_left_to_the_store(two_days):
+    (two_days.state_dir / "status.json").write_text('{"schema": "watcher.status.v2", "providers": 7}')
+    content = json.loads(build_status_event(two_days, NOW))
     assert content["problem"] is None
     assert [each["provider"] for each in content["document"]["providers"]] == ["claude", "copilot", "nano_gpt"]
 
@@ -546,7 +546,7 @@ def test_the_buttons_ask_snooze_and_unsnooze(chromium, serving):
 
 
 @pytest.mark.slow
-def test_another_site_cannot_read_or_act(chromium, lived):
+def test_another_site_cannot_read_or_act(chromium, two_days):
     class Evil(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -557,7 +557,7 @@ def test_another_site_cannot_read_or_act(chromium, lived):
 
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), Evil) as site,
-        DashboardServer(lived, 0) as server,
+        DashboardServer(two_days, 0) as server,
         closing(chromium.new_context()) as context,
     ):
         for each in (site, server):
@@ -577,7 +577,7 @@ def test_another_site_cannot_read_or_act(chromium, lived):
         assert page.goto(server.url).status == 200
         for each in (site, server):
             each.shutdown()
-    assert load_status(lived, NOW).snoozes == []
+    assert load_status(two_days, NOW).snoozes == []
 
 
 @pytest.mark.slow

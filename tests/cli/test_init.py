@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(empty_home, tmp_path):
     assert done.stderr.endswith("; make the folder writable or set WATCHER_CONFIG_DIR\n")
 
 
-def converse(home, *answers):
+def run_in_terminal(home, *answers):
     """Run it on a terminal; each answer is typed after its question appears."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
@@ -246,7 +246,7 @@ def test_on_a_terminal_enter_alone_ends_with_a_working_alert(serving, bus, daemo
     config = serving.paths.config_file
     config.write_text(config.read_text().partition("[channels")[0])
     serving.env |= {**bus.env, "HOME": serving.env["HOME"], "PATH": f"{programs}:{serving.env['PATH']}"}
-    code, seen = converse(
+    code, seen = run_in_terminal(
         serving,
         ("Poll now, and show the readings? [Y/n]:", ""),
         ("Send a test notification? [Y/n]:", ""),
@@ -260,7 +260,9 @@ def test_on_a_terminal_enter_alone_ends_with_a_working_alert(serving, bus, daemo
 
 
 def test_on_a_terminal_each_step_can_be_refused(empty_home):
-    code, _ = converse(empty_home, ("Enter: none", ""), *(() if NO_DESKTOP else NO_TEST), ("at every login?", "n"))
+    code, _ = run_in_terminal(
+        empty_home, ("Enter: none", ""), *(() if NO_DESKTOP else NO_TEST), ("at every login?", "n")
+    )
     assert code == 0
     config = (empty_home.paths.config_dir / "config.toml").read_text()
     assert (config == CONFIG_TEMPLATE) is not bool(NO_DESKTOP)
@@ -268,7 +270,7 @@ def test_on_a_terminal_each_step_can_be_refused(empty_home):
 
 def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(empty_home):
     address = "https://hooks.slack.com/services/T0/B0/verysecret"
-    code, seen = converse(
+    code, seen = run_in_terminal(
         empty_home, ("Enter: none", "slack"), ("incoming webhook", address), *NO_TEST, ("at every login?", "n")
     )
     folder = empty_home.paths.config_dir
@@ -282,7 +284,7 @@ def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(emp
 
 
 def test_a_topic_is_written_into_the_config(empty_home):
-    converse(empty_home, ("Enter: none", "ntfy"), ("Topic", "my-topic-8731"), *NO_TEST, ("at every login?", "n"))
+    run_in_terminal(empty_home, ("Enter: none", "ntfy"), ("Topic", "my-topic-8731"), *NO_TEST, ("at every login?", "n"))
     config = tomllib.loads((empty_home.paths.config_dir / "config.toml").read_text("utf-8"))
     assert config["channels"]["ntfy"] == {"type": "ntfy", "topic": "my-topic-8731"}
     assert written(empty_home) == sorted(FILES)
@@ -290,7 +292,7 @@ def test_a_topic_is_written_into_the_config(empty_home):
 
 def test_a_wrong_paste_is_asked_again_with_why_and_enter_leaves_it_out(empty_home):
     good = "https://hooks.slack.com/services/T0/B0/verysecret"
-    code, seen = converse(
+    code, seen = run_in_terminal(
         empty_home,
         ("Enter: none", "slak"),
         ("did you mean `slack`?", "slack, discord"),
@@ -311,7 +313,7 @@ def test_a_wrong_paste_is_asked_again_with_why_and_enter_leaves_it_out(empty_hom
 
 def test_several_channels_are_taken_at_once(empty_home):
     address = "https://hooks.slack.com/services/T0/B0/verysecret"
-    converse(
+    run_in_terminal(
         empty_home,
         ("Enter: none", "slack, ntfy"),
         ("slack: Address", address),
@@ -326,5 +328,5 @@ def test_several_channels_are_taken_at_once(empty_home):
 
 def test_no_channel_is_offered_where_a_config_is_there(empty_home):
     empty_home.watcher("init")
-    _, seen = converse(empty_home, *NO_TEST, ("at every login?", "n"))
+    _, seen = run_in_terminal(empty_home, *NO_TEST, ("at every login?", "n"))
     assert "Enter: none" not in seen

@@ -32,20 +32,20 @@ def own(tmp_path):
 
 
 @pytest.fixture
-def nudged():
-    """Every SIGUSR1 to this process; `nudged.then` is done at each."""
+def signals():
+    """Every SIGUSR1 to this process; `signals.then` is done at each."""
 
-    class Nudges(list):
+    class Signals(list):
         def then(self):
             """Nothing, until a test says otherwise."""
 
-    found = Nudges()
+    found = Signals()
 
-    def hear(_number, _frame):
+    def handle(_number, _frame):
         found.append(1)
         found.then()
 
-    before = signal.signal(signal.SIGUSR1, hear)
+    before = signal.signal(signal.SIGUSR1, handle)
     yield found
     signal.signal(signal.SIGUSR1, before)
 
@@ -65,7 +65,7 @@ def store(own):
     return Store(own.paths.state_dir / "watcher.db", now=environment.create_environment().clock.now())
 
 
-def test_the_daemon_is_requested_to_poll_and_waited_for(own, nudged):
+def test_the_daemon_is_requested_to_poll_and_waited_for(own, signals):
     def grant():
         mine = store(own)
         assert mine.facts.load(REFRESH_FACT)[0] == REFRESH_REQUESTED
@@ -73,38 +73,38 @@ def test_the_daemon_is_requested_to_poll_and_waited_for(own, nudged):
         mine.run_transaction(lambda: mine.facts.save(REFRESH_FACT, REFRESH_DONE, now), now=now)
         mine.close()
 
-    nudged.then = grant
+    signals.then = grant
     assert refresh_readings(own.paths, world(), timeout=timedelta(seconds=30)) == ""
-    assert nudged == [1]
+    assert signals == [1]
 
 
-def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, nudged):
+def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(own, signals):
     message = refresh_readings(own.paths, world(), timeout=SOON)
     assert message == (
         f"the running watcher (process {os.getpid()}) was asked to poll and has not finished; this is what it knows"
     )
-    assert nudged == [1]
+    assert signals == [1]
 
 
-def test_a_daemon_that_cannot_be_named_is_left_alone(own, nudged):
+def test_a_daemon_that_cannot_be_named_is_left_alone(own, signals):
     (own.paths.state_dir / "watcher.lock").write_text("")
     assert (
         refresh_readings(own.paths, world(), timeout=SOON)
         == "the running watcher polls by itself; this is what it knows"
     )
-    assert nudged == []
+    assert signals == []
 
 
-def test_a_single_poll_of_another_command_is_waited_for(own, nudged):
-    nudged.then = own.lock.release
+def test_a_single_poll_of_another_command_is_waited_for(own, signals):
+    signals.then = own.lock.release
     assert refresh_readings(own.paths, world(), timeout=timedelta(seconds=30)) == ""
 
 
-def test_where_the_database_vanished_the_daemon_is_signalled_before_one_is_made_here(own, nudged, monkeypatch):
+def test_where_the_database_vanished_the_daemon_is_signalled_before_one_is_made_here(own, signals, monkeypatch):
     path = own.paths.state_dir / "watcher.db"
     path.unlink()
     seen = []
-    nudged.then = lambda: seen.append(path.exists())
+    signals.then = lambda: seen.append(path.exists())
     monkeypatch.setattr(check, "RESTORE_WAIT_S", 0.0)
     refresh_readings(own.paths, world(), timeout=SOON)
     assert seen == [False, True]

@@ -68,7 +68,7 @@ def firing(own):
     return own
 
 
-def kept(own):
+def load_snoozes(own):
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
     snoozes = store.snoozes.load()
     store.close()
@@ -78,7 +78,7 @@ def kept(own):
 def test_a_snooze_for_a_time_is_stored_with_the_level_that_fires(firing, capsys):
     before = clock.utc_now()
     assert app.run(["snooze", "claude-session", "--for", "2h"]) == 0
-    (snooze,) = kept(firing)
+    (snooze,) = load_snoozes(firing)
     assert (snooze.target, snooze.severity, snooze.episodes) == ("claude-session", Severity.WARNING, None)
     assert timedelta(0) <= snooze.expires_at - before - timedelta(hours=2) < timedelta(seconds=30)
     assert capsys.readouterr().out.startswith("snoozed claude-session until ")
@@ -86,7 +86,7 @@ def test_a_snooze_for_a_time_is_stored_with_the_level_that_fires(firing, capsys)
 
 def test_a_snooze_until_the_reset_remembers_the_episode(firing, capsys):
     assert app.run(["snooze", "claude.five_hour", "--until-reset"]) == 0
-    (snooze,) = kept(firing)
+    (snooze,) = load_snoozes(firing)
     assert (snooze.expires_at, snooze.episodes) == (None, {"claude[acc-1].five_hour": 0})
     assert capsys.readouterr().out == "snoozed claude.five_hour until its reset, or a higher level\n"
 
@@ -94,7 +94,7 @@ def test_a_snooze_until_the_reset_remembers_the_episode(firing, capsys):
 def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing):
     (firing.config_dir / "config.toml").write_text(CONFIG.replace("claude.five_hour", "*.session"))
     assert app.run(["snooze", "claude-session", "--until-reset"]) == 0
-    assert kept(firing)[0].episodes == {"claude[acc-1].five_hour": 0}
+    assert load_snoozes(firing)[0].episodes == {"claude[acc-1].five_hour": 0}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_rule_with_a_wildcard_is_snoozed_until_the_reset_of_each_series(firing
 def test_what_makes_no_sense_is_refused_with_what_would(firing, capsys, args, message):
     assert app.run(args) == 64
     assert message in capsys.readouterr().err
-    assert kept(firing) == []
+    assert load_snoozes(firing) == []
 
 
 @pytest.mark.usefixtures("firing")
@@ -141,7 +141,7 @@ def test_snoozes_are_listed_and_ended(capsys):
 def test_a_later_snooze_of_the_same_takes_the_place_of_the_earlier(firing):
     app.run(["snooze", "claude-session", "--for", "2h"])
     app.run(["snooze", "claude-session", "--for", "3h"])
-    assert len(kept(firing)) == 1
+    assert len(load_snoozes(firing)) == 1
 
 
 def test_waiting_messages_are_held_and_released(firing):
@@ -225,9 +225,9 @@ def test_a_snooze_that_cannot_be_stored_is_an_error(firing, monkeypatch, capsys)
     monkeypatch.setattr("watcher.cli.snooze.Store", Full)
     assert app.run(["snooze", "claude-session", "--for", "2h"]) == 1
     monkeypatch.undo()
-    kept = Store(firing.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
-    assert kept.snoozes.load() == []
-    kept.close()
+    load_snoozes = Store(firing.state_dir / DATABASE_FILE_NAME, now=clock.utc_now(), read_only=True)
+    assert load_snoozes.snoozes.load() == []
+    load_snoozes.close()
     message = capsys.readouterr()
     assert "snoozed" not in message.out
     path = firing.state_dir / DATABASE_FILE_NAME

@@ -77,7 +77,7 @@ def load(folder, text):
     return loader.load_config(Paths(folder, folder), str, folder)
 
 
-def said(folder, text):
+def read_error(folder, text):
     with pytest.raises(ConfigError) as caught:
         load(folder, text)
     return str(caught.value)
@@ -124,20 +124,20 @@ def test_a_strange_value_in_the_place_of_a_table_loads_or_is_refused_in_words(tm
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_in_the_words_of_toml(tmp_path, text, words):
-    assert words in said(tmp_path, text)
+    assert words in read_error(tmp_path, text)
 
 
 def test_a_list_of_rules_that_is_a_table_is_reported_once(tmp_path):
-    assert said(tmp_path, '[rule]\nname = "a"\n').count("config.toml:") == 1
+    assert read_error(tmp_path, '[rule]\nname = "a"\n').count("config.toml:") == 1
 
 
 def test_an_unknown_zone_is_reported_with_the_most_similar_one(tmp_path):
-    text = said(tmp_path, '[quiet]\nhours = "22:00-08:00"\ntz = "Europe/Berln"\n')
+    text = read_error(tmp_path, '[quiet]\nhours = "22:00-08:00"\ntz = "Europe/Berln"\n')
     assert 'config.toml:3:6: this is no time zone; did you mean "Europe/Berlin"?' in text
 
 
 def test_an_unknown_kind_of_channel_is_reported_with_the_most_similar_one(tmp_path):
-    text = said(tmp_path, '[channels.team]\ntype = "slak"\n')
+    text = read_error(tmp_path, '[channels.team]\ntype = "slak"\n')
     assert 'config.toml:2:8: unknown type "slak"; did you mean `slack`?' in text
 
 
@@ -216,20 +216,20 @@ def test_a_pack_that_is_named_is_in_force_beside_the_files(tmp_path):
 def test_a_pack_that_cannot_be_used_is_reported_at_its_place(tmp_path, use, problem):
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "quiet.toml").write_text("")
-    assert problem in said(tmp_path, f"[rules]\nuse = {use}\n")
+    assert problem in read_error(tmp_path, f"[rules]\nuse = {use}\n")
 
 
 def test_a_config_that_is_no_toml_makes_no_unknown_channels(tmp_path):
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "a.toml").write_text('[[rule]]\nname = "a"\nwhen = "claude > 80%"\nnotify = ["team"]\n')
-    assert "unknown channel" not in said(tmp_path, '[channels.team\ntype = "slack"\n')
-    assert "unknown channel" not in said(tmp_path, '[channels.team]\ntype = "slak"\n')
-    assert "unknown channel" in said(tmp_path, '[channels.tea]\ntype = "desktop"\n')
+    assert "unknown channel" not in read_error(tmp_path, '[channels.team\ntype = "slack"\n')
+    assert "unknown channel" not in read_error(tmp_path, '[channels.team]\ntype = "slak"\n')
+    assert "unknown channel" in read_error(tmp_path, '[channels.tea]\ntype = "desktop"\n')
 
 
 def test_a_million_characters_are_refused(tmp_path):
-    assert "900,000 characters long" in said(tmp_path, "#" * 900_000)
-    assert "larger than 1,000,000 bytes" in said(tmp_path, "#" * 1_200_000)
+    assert "900,000 characters long" in read_error(tmp_path, "#" * 900_000)
+    assert "larger than 1,000,000 bytes" in read_error(tmp_path, "#" * 1_200_000)
 
 
 @pytest.mark.parametrize("file", ["config.toml", "rules/a.toml"])

@@ -71,7 +71,7 @@ when = "claude.five_hour>80%"
 """
 
 
-def shown(line, text=TEXT):
+def show_source(line, text=TEXT):
     text = text.format(line=line)
     start = text.index(line)
     return create_diagnostic("config.toml", text, TextSpan(start, start + 3), "wrong").source
@@ -108,21 +108,21 @@ def shown(line, text=TEXT):
     ],
 )
 def test_possible_secrets_become_stars_and_columns_stay(line, said):
-    assert shown(line) == said
+    assert show_source(line) == said
     assert len(said) == len(line)
 
 
 def test_lines_inside_strings_and_arrays_are_masked():
     string = '[channels.team]\nurl = """\n{line}\n"""\n'
-    assert shown("https://x?token=secret", string) == "*" * 22
-    assert shown("c2VjcmV0 = x", string) == "******** * *"
+    assert show_source("https://x?token=secret", string) == "*" * 22
+    assert show_source("c2VjcmV0 = x", string) == "******** * *"
     array = '[channels.team]\nargv = [\n  "a",\n{line}\n]\n'
-    assert shown('  "-v", "--secret=1",', array) == '  "-v", "--secret=*",'
-    assert shown('  "secret",', array.replace("argv", "agrv")) == '  "******",'
-    assert shown("secret: S3cret", array) == "******* ******"
-    assert shown("secret: S3cret", '[channels.team]\nargv = ["a"]\n{line}\n') == "******* ******"
-    assert shown('  "S3cret"', '[channels.team]\ntype = "webhook"\n{line}\n') == '  "******"'
-    assert shown("Token = type", "[channels.team.headers]\n{line}\n") == "Token = ****"
+    assert show_source('  "-v", "--secret=1",', array) == '  "-v", "--secret=*",'
+    assert show_source('  "secret",', array.replace("argv", "agrv")) == '  "******",'
+    assert show_source("secret: S3cret", array) == "******* ******"
+    assert show_source("secret: S3cret", '[channels.team]\nargv = ["a"]\n{line}\n') == "******* ******"
+    assert show_source('  "S3cret"', '[channels.team]\ntype = "webhook"\n{line}\n') == '  "******"'
+    assert show_source("Token = type", "[channels.team.headers]\n{line}\n") == "Token = ****"
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_lines_inside_strings_and_arrays_are_masked():
     ],
 )
 def test_secrets_of_metrics_and_of_provider_files_are_masked(table, line, said):
-    assert shown(line, table + "\n{line}\n") == said
+    assert show_source(line, table + "\n{line}\n") == said
 
 
 @pytest.mark.parametrize("table", ["", "[chanels.team]\n", "[alertmanager]\n"])
 @pytest.mark.parametrize("key", ["secret", "token", "url", "topic", "api_key", "bot-token"])
 def test_a_secret_is_masked_by_its_key_in_any_table(table, key):
-    assert shown(f"{key} = S3cret", table + "{line}\n") == f"{key} = ******"
+    assert show_source(f"{key} = S3cret", table + "{line}\n") == f"{key} = ******"
 
 
 @pytest.mark.parametrize("table", ["", "[[rule]]\n", "[poll]\n", "[channels.team]\n"])
@@ -154,7 +154,7 @@ def test_a_secret_is_masked_by_its_key_in_any_table(table, key):
     ["token: S3cret", "secret  S3cret", 'type = "webhook"url = "S3cret"', 'Token = "S3cret"', "[x] url = S3cret"],
 )
 def test_a_secret_in_the_wrong_place_is_masked(table, line):
-    said = shown(line, table + "{line}\n")
+    said = show_source(line, table + "{line}\n")
     assert "S3cret" not in said
     assert len(said) == len(line)
 
@@ -164,7 +164,7 @@ def test_a_secret_in_the_wrong_place_is_masked(table, line):
     ['when = "nano_gpt.weekly_input_tokens > 80%"', "when = nano_gpt.weekly_input_tokens > 80%", 'title = "the url"'],
 )
 def test_a_rule_that_speaks_of_tokens_is_readable(line):
-    assert shown(line, "[[rule]]\n{line}\n") == line
+    assert show_source(line, "[[rule]]\n{line}\n") == line
 
 
 def test_no_hint_quotes_a_secret_and_every_other_hint_quotes_the_value():
@@ -185,11 +185,11 @@ def test_a_secret_with_many_dots_is_masked():
 
 
 def test_inline_and_dotted_tables_are_masked_too():
-    assert shown('channels.team.url = "secret"', "{line}\n") == 'channels.team.url = "******"'
-    assert shown('channels = {{ team = {{ url = "secret" }} }}'.replace("{{", "{").replace("}}", "}"), "{line}\n") == (
-        'channels = { team = { url = "******" } }'
-    )
-    assert shown('token = "secret"', "[ providers.claude ]\n{line}\n") == 'token = "******"'
+    assert show_source('channels.team.url = "secret"', "{line}\n") == 'channels.team.url = "******"'
+    assert show_source(
+        'channels = {{ team = {{ url = "secret" }} }}'.replace("{{", "{").replace("}}", "}"), "{line}\n"
+    ) == ('channels = { team = { url = "******" } }')
+    assert show_source('token = "secret"', "[ providers.claude ]\n{line}\n") == 'token = "******"'
 
 
 def test_rules_are_not_masked():
@@ -212,19 +212,19 @@ def test_rules_are_not_masked():
     ],
 )
 def test_comments_of_channels_are_masked(line, said):
-    assert shown(line) == said
-    assert shown(line, "[providers.claude]\n{line}\n") == said
+    assert show_source(line) == said
+    assert show_source(line, "[providers.claude]\n{line}\n") == said
 
 
 def test_all_comments_but_those_of_rules_are_masked():
-    assert shown('every = "soon" # secret', "[poll]\n{line}\n") == 'every = "soon" # ******'
-    assert shown("# secret", "{line}\n[channels.team]\n") == "# ******"
-    assert shown('when = "x" # why', "[[rule]]\n{line}\n") == 'when = "x" # why'
+    assert show_source('every = "soon" # secret', "[poll]\n{line}\n") == 'every = "soon" # ******'
+    assert show_source("# secret", "{line}\n[channels.team]\n") == "# ******"
+    assert show_source('when = "x" # why', "[[rule]]\n{line}\n") == 'when = "x" # why'
 
 
 def test_a_password_in_a_url_is_masked_and_the_url_is_not():
     for line in ('base_url = "https://me:p@ss/w#rd@host:8080"', "base_url = 'https://p@ss/w#rd-and-me@host:8080'"):
-        said = shown(line, "[providers.claude]\n{line}\n")
+        said = show_source(line, "[providers.claude]\n{line}\n")
         assert said.replace("*", "") in ('base_url = "https://@host:8080"', "base_url = 'https://@host:8080'")
         assert len(said) == len(line)
-    assert shown('base_url = "https://host:8080/@x"', "[providers.claude]\n{line}\n").endswith('@x"')
+    assert show_source('base_url = "https://host:8080/@x"', "[providers.claude]\n{line}\n").endswith('@x"')

@@ -93,7 +93,7 @@ def test_opencodes_config_may_hold_the_key_itself(tmp_path):
     ]
 
 
-def lay_database(home: Path, value) -> Path:
+def write_database(home: Path, value) -> Path:
     path = home / ".local/share/opencode/opencode.db"
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as database, database:
@@ -107,7 +107,7 @@ def test_after_a_move_to_opencode_2_the_database_holds_the_login_that_is_renewed
     old = {"type": "oauth", "access": "old", "expires": 1769729563641, "accountId": "ws-1"}
     new = {"type": "oauth", "access": "new", "expires": 1893456000000, "accountId": "ws-1"}
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": old})
-    path = lay_database(tmp_path, new)
+    path = write_database(tmp_path, new)
     around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
     assert [login.token for login in codex_opencode.find_opencode_credentials(around)] == ["old", "new"]
     for at, token in ((datetime(2026, 1, 1, tzinfo=UTC), "old"), (datetime(2026, 6, 1, tzinfo=UTC), "new")):
@@ -119,7 +119,7 @@ def test_after_a_move_to_opencode_2_the_database_holds_the_login_that_is_renewed
 
 
 def test_a_broken_file_hides_no_login_in_the_database(tmp_path):
-    lay_database(tmp_path, {"type": "oauth", "access": "new"})
+    write_database(tmp_path, {"type": "oauth", "access": "new"})
     (tmp_path / ".local/share/opencode/auth.json").write_text("{")
     around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
     with pytest.raises(UnusableSourceError) as caught:

@@ -14,10 +14,10 @@ CACHE = ".config/opencode/opencode-anthropic-auth/codex-accounts.json"
 
 
 def write(path: Path, *accounts) -> Path:
-    return write_whole(path, {"version": 1, "accounts": list(accounts)})
+    return write_json(path, {"version": 1, "accounts": list(accounts)})
 
 
-def write_whole(path: Path, content) -> Path:
+def write_json(path: Path, content) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
@@ -63,7 +63,7 @@ def test_a_broken_file_hides_no_other_account(tmp_path):
 @pytest.mark.parametrize("content", [{}, {"accounts": {}}, {"accounts": [{}, 5, None]}, {"openai": 5}, {"tokens": {}}])
 def test_a_file_without_accounts_is_nothing(tmp_path, content):
     for name in (CODEX, CACHE, ".opencode/auth/openai.json"):
-        write_whole(tmp_path / name, content)
+        write_json(tmp_path / name, content)
     assert found(tmp_path) == []
 
 
@@ -77,7 +77,7 @@ def test_a_file_without_accounts_is_nothing(tmp_path, content):
     ],
 )
 def test_the_file_of_one_account_is_read_however_it_is_written(tmp_path, content):
-    path = write_whole(tmp_path / ".opencode/auth/openai.json", content)
+    path = write_json(tmp_path / ".opencode/auth/openai.json", content)
     [login] = found(tmp_path)
     assert (login.token, login.account, login.path, login.refresh_token) == ("t", "ws-1", str(path), "")
     assert login.expires_at == datetime(2026, 1, 29, 23, 32, 43, 641000, tzinfo=UTC)

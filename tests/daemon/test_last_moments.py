@@ -18,7 +18,7 @@ FIRES = '[[rule]]\nname = "a"\nwhen = "claude.five_hour > 10%"\n'
 SLEEPS = '["sleep", "60"]'
 
 
-def begun(home: Home):
+def start_watching(home: Home):
     process = home.start()
     until(lambda: "watching" in process.said(), process)
     return process
@@ -33,14 +33,14 @@ def more_config(home: Home, text: str) -> None:
 def test_all_servers_hang(home, server):
     for path in ANSWERS:
         server.queue_fault(path, "drip", times=50)
-    process = begun(home)
+    process = start_watching(home)
     until(lambda: len(server.requests) >= 3, process)
     ends_at_once(process)
 
 
 def test_the_receiver_of_messages_hangs(home, server):
     server.queue_fault("/hook", "slow", times=50)
-    process = begun(home)
+    process = start_watching(home)
     until(lambda: received(server), process)
     ends_at_once(process)
 
@@ -48,13 +48,13 @@ def test_the_receiver_of_messages_hangs(home, server):
 def test_a_command_that_takes_messages_hangs(home, server):
     home.config(FIRES)
     more_config(home, f'[channels.slow]\ntype = "command"\nargv = {SLEEPS}\n[route]\ndefault = ["slow", "hook"]\n')
-    process = begun(home)
+    process = start_watching(home)
     until(lambda: received(server), process)
     ends_at_once(process)
 
 
 def test_the_command_of_a_secret_hangs_while_the_config_is_reloaded(home, server):
-    process = begun(home)
+    process = start_watching(home)
     until(lambda: received(server), process)
     mark = home.path / "asked"
     script = home.path / "secret"
@@ -77,7 +77,7 @@ def test_the_command_of_a_secret_hangs_at_the_start(home):
 
 
 def test_another_process_holds_the_database(home, server):
-    process = begun(home)
+    process = start_watching(home)
     until(lambda: received(server), process)
     path = home.path / ".local/state/ai-usage-watcher/watcher.db"
     with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as other:
@@ -86,7 +86,7 @@ def test_another_process_holds_the_database(home, server):
 
 
 def test_a_reload_while_a_secret_hangs_holds_up_no_alert(home, server):
-    process = begun(home)
+    process = start_watching(home)
     until(lambda: received(server), process)
     mark, script = home.path / "asked", home.path / "secret"
     script.write_text(f"#!/bin/sh\ntouch {mark}\nsleep 60\n", "utf-8")

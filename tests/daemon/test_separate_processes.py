@@ -65,13 +65,18 @@ poll = st.tuples(st.sampled_from([1, 5, 5, 5, 30, 400]), st.one_of(answer, answe
 
 def line(what, at):
     """One answer as a line of a history."""
-    sent = {"at": at.isoformat()}
+    sort_transitions = {"at": at.isoformat()}
     if what[0] == "error":
-        return sent | {"provider": "claude", "error": what[1]}
+        return sort_transitions | {"provider": "claude", "error": what[1]}
     if what[0] == "codex":
-        return sent | {"provider": "codex", "window": "weekly", "used_percent": what[1]}
+        return sort_transitions | {"provider": "codex", "window": "weekly", "used_percent": what[1]}
     if what[0] == "copilot":
-        return sent | {"provider": "copilot", "window": "premium_interactions", "remaining": what[1], "limit": 300}
+        return sort_transitions | {
+            "provider": "copilot",
+            "window": "premium_interactions",
+            "remaining": what[1],
+            "limit": 300,
+        }
     turn = BEGAN + WINDOW * ((at - BEGAN) // WINDOW + 1)
     moved = {
         "right": turn,
@@ -81,7 +86,7 @@ def line(what, at):
         "old": turn - WINDOW,
     }[what[2]]
     resets_at = None if moved is None else moved.isoformat()
-    return sent | {
+    return sort_transitions | {
         "provider": "claude",
         "account": what[3],
         "window": "five_hour",
@@ -90,12 +95,12 @@ def line(what, at):
     }
 
 
-def played(book, news):
+def replay_transitions(book, news):
     moments = replay.replay_rules(book, news)
     return [each for moment in moments for each in moment.evaluation.transitions]
 
 
-def observed(home, book, news):
+def run_processes(home, book, news):
     """What separate processes say, and what the store then recalls."""
     own = Paths(config_dir=home / "config", state_dir=home / "state")
     own.config_dir.mkdir(parents=True)
@@ -117,7 +122,7 @@ def observed(home, book, news):
     return said, kept, recalled
 
 
-def sent(transitions):
+def sort_transitions(transitions):
     return sorted(
         (each.at, each.rule, str(each.series), each.event, each.severity, each.reason) for each in transitions
     )
@@ -134,10 +139,10 @@ def test_processes_one_after_another_decide_what_a_replay_decides(polls):
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         book = loader.load_config(_paths(home), lambda text: text, Path("/nowhere")).rules
-        said, kept, recalled = observed(home / "lived", book, news)
-        assert sent(said) == sent(played(book, news))
-        assert sent(kept) == sent(said)
-        assert sent(played(book, recalled)) == sent(said)
+        said, kept, recalled = run_processes(home / "lived", book, news)
+        assert sort_transitions(said) == sort_transitions(replay_transitions(book, news))
+        assert sort_transitions(kept) == sort_transitions(said)
+        assert sort_transitions(replay_transitions(book, recalled)) == sort_transitions(said)
 
 
 def _paths(home):

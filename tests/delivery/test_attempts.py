@@ -107,7 +107,7 @@ class Sender:
         return [str(row.state) for row in self.rows]
 
 
-def waits(sender):
+def list_pauses(sender):
     return [later - earlier for earlier, later in zip(sender.times, sender.times[1:], strict=False)]
 
 
@@ -137,7 +137,7 @@ def test_what_passes_by_itself_is_sent_again_when_it_may_and_arrives_once(fault,
         sender.deliver()
         assert len(server.taken) == 1
         assert server.keys() == [server.keys()[0]] * 2, "each attempt at one message has the same key"
-        assert least <= waits(sender)[0] <= least + 2 * S
+        assert least <= list_pauses(sender)[0] <= least + 2 * S
         assert sender.states() == ["sent"]
 
 
@@ -302,7 +302,7 @@ def test_three_messages_to_a_webhook_follow_one_another_without_a_wait():
         sender.plan(of("claude"), of("codex"), of("copilot"))
         sender.deliver()
         assert len(server.taken) == 3
-        assert waits(sender) == [0 * S, 0 * S]
+        assert list_pauses(sender) == [0 * S, 0 * S]
 
 
 def row(number, where="team", **more):

@@ -45,45 +45,45 @@ def berlin(monkeypatch):
 
 
 @pytest.fixture
-def made(tmp_path):
+def make_world(tmp_path):
     """`made(at)`: a world at that instant."""
-    made = []
+    make_world = []
     with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
 
         def make(at=START, config=HOOK + RULE):
             world = World(tmp_path, Machine(frozen, at))
             world.config(config)
-            use(world)
-            made.append(world)
+            set_usage(world)
+            make_world.append(world)
             return world
 
         yield make
-        for world in made:
+        for world in make_world:
             assert not [line for line in world.log.lines if line.startswith("CRASH")]
             world.leave()
 
 
 @pytest.fixture
-def world(made):
-    return made()
+def world(make_world):
+    return make_world()
 
 
-def use(world, *percents):
+def set_usage(world, *percents):
     """What each of Claude's windows says from now on; left out: half."""
     shares = dict(zip(WINDOWS, percents, strict=False))
     body = {each: {"utilization": shares.get(each, 50), "resets_at": FAR.isoformat()} for each in WINDOWS}
     world.answers["/api/oauth/usage"] = lambda _request: world.json(body)
 
 
-def down(world, status=503, **headers):
+def fail_hook(world, status=503, **headers):
     world.answers["/hook"] = lambda _request: world.json({}, status, **headers)
 
 
-def up(world):
+def restore_hook(world):
     world.answers["/hook"] = world._receive
 
 
-def tried(world):
+def list_attempts(world):
     return [at for at, path in world.asked if path == "/hook"]
 
 
@@ -103,12 +103,12 @@ def local(*parts):
 
 
 @pytest.mark.slow  # hours of a simulated day
-def test_a_night_ends_in_one_digest_of_what_still_fires(made):
-    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+def test_a_night_ends_in_one_digest_of_what_still_fires(make_world):
+    world = make_world(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
     world.watch(
         14 * H,
-        (3 * H, lambda: use(world, 85, 82, 90)),
-        (6 * H, lambda: use(world, 86, 82, 40)),
+        (3 * H, lambda: set_usage(world, 85, 82, 90)),
+        (6 * H, lambda: set_usage(world, 86, 82, 40)),
     )
     assert world.titles() == ["digest: After quiet hours: 2 alerts"]
     assert world.received[0]["message"].splitlines()[0].startswith("Claude 5-hour window at 86 %, resets in ")
@@ -116,13 +116,13 @@ def test_a_night_ends_in_one_digest_of_what_still_fires(made):
 
 
 @pytest.mark.slow  # a simulated night or day
-def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(made):
-    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(make_world):
+    world = make_world(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
     seen = []
     world.watch(
         14 * H,
-        (3 * H, lambda: use(world, 97)),
-        (5 * H, lambda: use(world, 60)),
+        (3 * H, lambda: set_usage(world, 97)),
+        (5 * H, lambda: set_usage(world, 60)),
         (10 * H, lambda: seen.extend(world.titles())),
     )
     assert [title.partition(":")[0] for title in seen] == ["firing"]
@@ -130,20 +130,20 @@ def test_what_is_critical_wakes_and_its_end_waits_for_the_morning(made):
 
 
 @pytest.mark.slow  # a simulated night or day
-def test_what_begins_and_ends_at_night_is_never_sent(made):
-    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
-    world.watch(14 * H, (3 * H, lambda: use(world, 85)), (5 * H, lambda: use(world, 60)))
+def test_what_begins_and_ends_at_night_is_never_sent(make_world):
+    world = make_world(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+    world.watch(14 * H, (3 * H, lambda: set_usage(world, 85)), (5 * H, lambda: set_usage(world, 60)))
     assert world.received == []
     assert outbox(world) == []
 
 
 @pytest.mark.slow  # a simulated night or day
-def test_the_end_of_what_was_sent_in_the_evening_is_sent_in_the_morning(made):
-    world = made(local(2026, 3, 2, 20), HOOK + RULE + NIGHT)
-    use(world, 85)
-    world.watch(14 * H, (5 * H, lambda: use(world, 60)))
+def test_the_end_of_what_was_sent_in_the_evening_is_sent_in_the_morning(make_world):
+    world = make_world(local(2026, 3, 2, 20), HOOK + RULE + NIGHT)
+    set_usage(world, 85)
+    world.watch(14 * H, (5 * H, lambda: set_usage(world, 60)))
     assert [body["event"] for body in world.received] == ["firing", "resolved"]
-    assert tried(world)[1] == local(2026, 3, 3, 8)
+    assert list_attempts(world)[1] == local(2026, 3, 3, 8)
 
 
 @pytest.mark.slow  # a simulated night
@@ -154,17 +154,17 @@ def test_the_end_of_what_was_sent_in_the_evening_is_sent_in_the_morning(made):
         ((2026, 10, 24, 21), (2026, 10, 25, 8)),  # an hour longer
     ],
 )
-def test_the_night_ends_at_eight_by_the_clock_on_the_wall_when_it_is_changed(made, evening, morning):
-    world = made(local(*evening), HOOK + RULE + NIGHT)
-    world.watch(14 * H, (3 * H, lambda: use(world, 85)))
+def test_the_night_ends_at_eight_by_the_clock_on_the_wall_when_it_is_changed(make_world, evening, morning):
+    world = make_world(local(*evening), HOOK + RULE + NIGHT)
+    world.watch(14 * H, (3 * H, lambda: set_usage(world, 85)))
     assert [body["event"] for body in world.received] == ["firing"]
-    assert tried(world) == [local(*morning)]
+    assert list_attempts(world) == [local(*morning)]
 
 
 @pytest.mark.slow  # a simulated night or day
-def test_a_restart_at_night_keeps_the_silence_and_the_morning(made):
-    world = made(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
-    world.watch(4 * H, (2 * H, lambda: use(world, 85)))
+def test_a_restart_at_night_keeps_the_silence_and_the_morning(make_world):
+    world = make_world(local(2026, 3, 2, 21), HOOK + RULE + NIGHT)
+    world.watch(4 * H, (2 * H, lambda: set_usage(world, 85)))
     world.watch(2 * H)
     assert world.received == []
     world.watch(8 * H)
@@ -172,24 +172,24 @@ def test_a_restart_at_night_keeps_the_silence_and_the_morning(made):
 
 
 @pytest.mark.slow  # a simulated night or day
-def test_a_channel_that_is_down_in_the_evening_is_left_alone_at_night(made):
-    world = made(local(2026, 3, 2, 21, 30), HOOK + RULE + NIGHT)
-    use(world, 85)
-    down(world)
-    world.watch(14 * H, (10 * H, lambda: up(world)))
-    quiet = [at for at in tried(world) if local(2026, 3, 2, 22) <= at < local(2026, 3, 3, 8)]
+def test_a_channel_that_is_down_in_the_evening_is_left_alone_at_night(make_world):
+    world = make_world(local(2026, 3, 2, 21, 30), HOOK + RULE + NIGHT)
+    set_usage(world, 85)
+    fail_hook(world)
+    world.watch(14 * H, (10 * H, lambda: restore_hook(world)))
+    quiet = [at for at in list_attempts(world) if local(2026, 3, 2, 22) <= at < local(2026, 3, 3, 8)]
     assert quiet == []
     assert [body["event"] for body in world.received] == ["firing"]
 
 
 @pytest.mark.slow  # a simulated night or day
-def test_what_may_have_arrived_in_the_evening_is_not_sent_again_at_night(made):
-    world = made(local(2026, 3, 2, 21, 59, 58), HOOK + RULE + NIGHT)
-    use(world, 85)
+def test_what_may_have_arrived_in_the_evening_is_not_sent_again_at_night(make_world):
+    world = make_world(local(2026, 3, 2, 21, 59, 58), HOOK + RULE + NIGHT)
+    set_usage(world, 85)
     world.answers["/hook"] = lambda _request: TimedOutError("the server gave no answer in 20 s", request_sent=True)
-    world.watch(14 * H, (H, lambda: up(world)))
-    assert tried(world)[0] < local(2026, 3, 2, 22)
-    assert tried(world)[1:] == [local(2026, 3, 3, 8)]
+    world.watch(14 * H, (H, lambda: restore_hook(world)))
+    assert list_attempts(world)[0] < local(2026, 3, 2, 22)
+    assert list_attempts(world)[1:] == [local(2026, 3, 3, 8)]
 
 
 # --- snoozes ---------------------------------------------------------------------------------------------------------
@@ -208,16 +208,16 @@ def snooze(world, target, **more):
 def test_a_snooze_holds_back_for_its_time_and_what_still_fires_is_sent_then(world):
     world.watch(M)
     snooze(world, "full", expires_at=START + 3 * H)
-    world.watch(6 * H, (30 * M, lambda: use(world, 85)))
+    world.watch(6 * H, (30 * M, lambda: set_usage(world, 85)))
     assert [body["event"] for body in world.received] == ["firing"]
-    assert tried(world) == [START + 3 * H]
+    assert list_attempts(world) == [START + 3 * H]
 
 
 def test_a_higher_level_ends_a_snooze(world):
-    use(world, 85)
+    set_usage(world, 85)
     world.watch(M)
     snooze(world, "full", expires_at=START + 9 * H, severity=Severity.WARNING)
-    world.watch(6 * H, (2 * H, lambda: use(world, 97)))
+    world.watch(6 * H, (2 * H, lambda: set_usage(world, 97)))
     assert [body["event"] for body in world.received] == ["firing", "escalated"]
     assert world.store().snoozes.load() == []
 
@@ -239,46 +239,46 @@ def test_a_snooze_until_the_reset_is_over_with_it(world):
         (6 * H, until(88, second)),
     )
     assert [body["event"] for body in world.received] == ["firing"]
-    assert tried(world)[0] > START + 6 * H
+    assert list_attempts(world)[0] > START + 6 * H
 
 
 # --- channels that are down or slow ----------------------------------------------------------------------------------
 
 
 def test_a_channel_that_was_down_gets_beginning_and_end_in_one_message(world):
-    down(world)
-    use(world, 85)
-    world.watch(4 * H, (H, lambda: use(world, 60)), (2 * H, lambda: up(world)))
+    fail_hook(world)
+    set_usage(world, 85)
+    world.watch(4 * H, (H, lambda: set_usage(world, 60)), (2 * H, lambda: restore_hook(world)))
     (message,) = world.received
     assert message["event"] == "resolved"
     assert message["message"].startswith("At 10:00: Claude 5-hour window at 85 %. This could not be delivered")
 
 
 def test_more_than_three_alerts_of_one_poll_are_one_message(world):
-    use(world, 85, 86, 87, 88)
+    set_usage(world, 85, 86, 87, 88)
     world.watch(H)
     assert world.titles() == ["digest: 4 alerts"]
 
 
 def test_three_alerts_of_one_poll_are_three_messages_one_after_the_other(world):
-    use(world, 85, 86, 87)
+    set_usage(world, 85, 86, 87)
     world.watch(H)
-    first, second, third = tried(world)
+    first, second, third = list_attempts(world)
     assert first <= second <= third <= first + S
     assert [message["used_percent"] for message in world.received] == [85, 86, 87]
 
 
-def test_the_wait_that_a_channel_asks_for_is_obeyed_and_holds_up_no_other(made):
+def test_the_wait_that_a_channel_asks_for_is_obeyed_and_holds_up_no_other(make_world):
     other = (
         '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
     )
-    world = made(config=HOOK + other + RULE)
+    world = make_world(config=HOOK + other + RULE)
     seen = []
     world.answers["/other"] = lambda _request: (seen.append(world.machine.now()), world.json({}))[1]
-    down(world, 429, **{"retry-after": "1800"})
-    use(world, 85)
-    world.watch(2 * H, (10 * M, lambda: up(world)))
-    first, second = tried(world)
+    fail_hook(world, 429, **{"retry-after": "1800"})
+    set_usage(world, 85)
+    world.watch(2 * H, (10 * M, lambda: restore_hook(world)))
+    first, second = list_attempts(world)
     assert second - first >= 1800 * S
     assert second - first < 1810 * S
     assert seen == [first]
@@ -286,50 +286,50 @@ def test_the_wait_that_a_channel_asks_for_is_obeyed_and_holds_up_no_other(made):
 
 @pytest.mark.slow  # a simulated night or day
 def test_what_could_not_be_delivered_for_a_day_is_dead_and_shown_in_status(world):
-    down(world)
-    use(world, 85)
+    fail_hook(world)
+    set_usage(world, 85)
     world.watch(25 * H)
     store = world.store()
     (dead,) = store.outbox.load_finished(DeliveryState.DEAD, since=START)
     assert dead.last_response.startswith("not delivered within 24 h; the last answer: answered 503 Service Unavailable")
     shown = build_status(store, ConfigFacts(), now=world.machine.now())
     assert "Claude 5-hour window at 85 %" in repr(shown)
-    assert len(tried(world)) < 25 * 4 + 12, "ever more slowly, a quarter of an hour apart at last"
+    assert len(list_attempts(world)) < 25 * 4 + 12, "ever more slowly, a quarter of an hour apart at last"
 
 
 @pytest.mark.slow  # a week of the daemon; `tests/core/routing/test_planner.py` has the planner's part
-def test_a_channel_that_is_down_for_a_week_costs_little_and_comes_back_without_a_flood(made):
-    world = made(config=HOOK.replace("10m", "30m") + RULE)
-    down(world)
+def test_a_channel_that_is_down_for_a_week_costs_little_and_comes_back_without_a_flood(make_world):
+    world = make_world(config=HOOK.replace("10m", "30m") + RULE)
+    fail_hook(world)
     sizes = []
 
     def change(number):
         def apply():
-            use(world, *((85, 97, 60, 88)[(number + each) % 4] for each in range(4)))
+            set_usage(world, *((85, 97, 60, 88)[(number + each) % 4] for each in range(4)))
             sizes.append(len(outbox(world)))
 
         return apply
 
     world.watch(7 * D + H, *((number * 4 * H + M, change(number)) for number in range(42)))
     assert max(sizes) <= 6
-    up(world)
+    restore_hook(world)
     world.watch(2 * H)
     assert 1 <= len(world.received) <= 4
     assert outbox(world) == []
 
 
-def test_a_permanent_refusal_stops_the_channel_until_the_config_changes(made):
+def test_a_permanent_refusal_stops_the_channel_until_the_config_changes(make_world):
     other = (
         '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
     )
-    world = made(config=HOOK + other + RULE)
+    world = make_world(config=HOOK + other + RULE)
     seen = []
     world.answers["/other"] = lambda request: (seen.append(request.body.decode()), world.json({}))[1]
     world.answers["/new"] = world._receive
-    down(world, 404)
-    use(world, 85)
+    fail_hook(world, 404)
+    set_usage(world, 85)
     world.watch(3 * H)
-    assert len(tried(world)) == 1
+    assert len(list_attempts(world)) == 1
     assert sum("has stopped" in body for body in seen) == 1
     world.config((HOOK + other + RULE).replace("9/hook", "9/new"))
     world.watch(H)
@@ -348,41 +348,41 @@ def posted(world):
     return [at for at, path in world.asked if path == DISCORD_PATH]
 
 
-def test_discords_own_wait_is_obeyed_to_the_second(made):
-    world = made(config=DISCORD + RULE)
+def test_discords_own_wait_is_obeyed_to_the_second(make_world):
+    world = make_world(config=DISCORD + RULE)
     answers = [world.json({"retry_after": 64.5, "global": False}, 429), world.json({})]
     world.answers[DISCORD_PATH] = lambda _request: answers.pop(0)
-    use(world, 85)
+    set_usage(world, 85)
     world.watch(H)
     first, second = posted(world)
     assert 64.5 * S <= second - first < 66 * S
 
 
-def test_the_pause_after_the_last_message_that_discord_allows_is_kept(made):
-    world = made(config=DISCORD + RULE)
+def test_the_pause_after_the_last_message_that_discord_allows_is_kept(make_world):
+    world = make_world(config=DISCORD + RULE)
     limits = {"x-ratelimit-remaining": "0", "x-ratelimit-reset-after": "40"}
     world.answers[DISCORD_PATH] = lambda _request: world.json({}, **limits)
-    use(world, 85, 86)
+    set_usage(world, 85, 86)
     world.watch(H)
     first, second = posted(world)
     assert second - first == 40 * S
 
 
 def test_a_restart_obeys_the_wait_that_a_channel_asked_for(world):
-    down(world, 429, **{"retry-after": "1800"})
-    use(world, 85)
+    fail_hook(world, 429, **{"retry-after": "1800"})
+    set_usage(world, 85)
     world.watch(M)
-    up(world)
+    restore_hook(world)
     world.watch(H)
-    first, second = tried(world)
+    first, second = list_attempts(world)
     assert second - first >= 1800 * S
 
 
 def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
-    down(world, 404)
-    use(world, 85)
+    fail_hook(world, 404)
+    set_usage(world, 85)
     world.watch(H)
-    up(world)
+    restore_hook(world)
     world.watch(H)
     assert world.received == [], "nothing has changed as far as the watcher knows"
     store, now = world.store(), world.machine.now()
@@ -392,11 +392,11 @@ def test_a_test_message_that_arrives_ends_a_stop_and_what_waited_is_sent(world):
     assert [body["event"] for body in world.received] == ["firing"]
 
 
-def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_sent_to_after_a_restart(made):
+def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_sent_to_after_a_restart(make_world):
     other = (
         '[channels.other]\ntype = "webhook"\nurl = "http://127.0.0.1:9/other"\n[route]\ndefault = ["hook", "other"]\n'
     )
-    world = made(config=HOOK + other + RULE)
+    world = make_world(config=HOOK + other + RULE)
     world.answers["/other"] = world._receive
     begun = []
 
@@ -405,9 +405,9 @@ def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_se
         raise StuckError
 
     world.answers["/hook"] = hang
-    use(world, 85)
+    set_usage(world, 85)
     daemon, calls, store = world.daemon(Hand(world.machine))
-    calls.until, calls.events = START + 3 * H, [(START + H, lambda: use(world, 60))]
+    calls.until, calls.events = START + 3 * H, [(START + H, lambda: set_usage(world, 60))]
     daemon.run()
     store.close()
     assert [body["event"] for body in world.received] == ["firing", "resolved"]
@@ -415,7 +415,7 @@ def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_se
     assert len(begun) == 1, "no second attempt while one hangs"
     assert len(set(begun)) == 1, "nothing gets ahead of it"
     world.received.clear()
-    up(world)
+    restore_hook(world)
     world.watch(M)
     assert [body["event"] for body in world.received] == ["firing", "resolved"]
     assert world.received[0]["id"] == begun[0]

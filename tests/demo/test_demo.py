@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "watcher", "demo", "--speed", SPEED]
 played = pytest.mark.slow  # plays the whole day, twice at once
 
 
-class Ended:
+class CompletedDemo:
     def __init__(self, code: int, text: str, home: Path) -> None:
         self.code, self.text, self.home = code, text, home
 
@@ -33,12 +33,12 @@ def build_env(home: Path, **more: str) -> dict[str, str]:
     return {**bare, "XDG_RUNTIME_DIR": str(home), **more}
 
 
-def in_a_pipe(folder: Path) -> "subprocess.Popen[bytes]":
+def start_in_pipe(folder: Path) -> "subprocess.Popen[bytes]":
     env = build_env(folder / "piped", PYTHONIOENCODING="ascii", NO_COLOR="1")
     return subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
 
 
-def in_a_terminal(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
+def start_in_terminal(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
     env = build_env(folder / "terminal", PYTHONIOENCODING="utf-8", TERM="xterm-256color", COLUMNS="80", NO_COLOR="1")
     import pty  # noqa: PLC0415 - not on Windows, where only the other tests run
 
@@ -48,7 +48,7 @@ def in_a_terminal(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
     return process, ours
 
 
-def drained(descriptor: int) -> bytes:
+def read_until_closed(descriptor: int) -> bytes:
     found = bytearray()
     while True:
         try:
@@ -61,12 +61,12 @@ def drained(descriptor: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CompletedDemo]:
     folder = tmp_path_factory.mktemp("demo")
-    piped = in_a_pipe(folder)
-    process, descriptor = in_a_terminal(folder)
+    piped = start_in_pipe(folder)
+    process, descriptor = start_in_terminal(folder)
     text: list[bytes] = []
-    reader = threading.Thread(target=lambda: text.append(drained(descriptor)), daemon=True)
+    reader = threading.Thread(target=lambda: text.append(read_until_closed(descriptor)), daemon=True)
     reader.start()
     try:
         out, _ = piped.communicate(timeout=240)
@@ -77,21 +77,23 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
         process.kill()
         os.close(descriptor)
     return {
-        "piped": Ended(piped.returncode, out.decode("ascii"), folder / "piped"),
-        "terminal": Ended(process.returncode, b"".join(text).decode(), folder / "terminal"),
+        "piped": CompletedDemo(piped.returncode, out.decode("ascii"), folder / "piped"),
+        "terminal": CompletedDemo(process.returncode, b"".join(text).decode(), folder / "terminal"),
     }
 
 
 @played
 @pytest.mark.parametrize("name", ["piped", "terminal"])
-def test_it_ends_by_itself_and_all_went_well(both: dict[str, Ended], name: str) -> None:
+def test_it_ends_by_itself_and_all_went_well(both: dict[str, CompletedDemo], name: str) -> None:
     ended = both[name]
     assert (ended.code, "trouble" in ended.text) == (0, False), ended.text
 
 
 @played
 @pytest.mark.parametrize("name", ["piped", "terminal"])
-def test_an_alert_fires_stays_quiet_and_resolves_and_copilot_goes_over(both: dict[str, Ended], name: str) -> None:
+def test_an_alert_fires_stays_quiet_and_resolves_and_copilot_goes_over(
+    both: dict[str, CompletedDemo], name: str
+) -> None:
     text = both[name].text
     story = [
         "WARNING: Claude 5-hour window at 8",
@@ -107,7 +109,7 @@ def test_an_alert_fires_stays_quiet_and_resolves_and_copilot_goes_over(both: dic
 
 
 @played
-def test_the_times_are_those_of_this_machine(both: dict[str, Ended]) -> None:
+def test_the_times_are_those_of_this_machine(both: dict[str, CompletedDemo]) -> None:
     fired = re.search(r"^(\d\d:\d\d)  ! WARNING", both["piped"].text, re.MULTILINE)
     assert fired is not None
     assert "11:05" <= fired.group(1) <= "11:30"
@@ -115,21 +117,21 @@ def test_the_times_are_those_of_this_machine(both: dict[str, Ended]) -> None:
 
 
 @played
-def test_the_picture_has_every_provider_and_moves(both: dict[str, Ended]) -> None:
+def test_the_picture_has_every_provider_and_moves(both: dict[str, CompletedDemo]) -> None:
     text = both["piped"].text
     assert all(f"\n{provider.name} " in text for provider in PROVIDERS.values() if provider.id in RESERVED_IDS)
     assert len(set(re.findall(r"^  premium .*?([0-9.]+ %)", text, re.MULTILINE))) > 1
 
 
 @played
-def test_piped_it_is_plain_ascii_within_eighty_columns(both: dict[str, Ended]) -> None:
+def test_piped_it_is_plain_ascii_within_eighty_columns(both: dict[str, CompletedDemo]) -> None:
     text = both["piped"].text
     assert "\x1b" not in text
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
 @played
-def test_in_a_terminal_the_picture_is_redrawn_in_place_without_colour(both: dict[str, Ended]) -> None:
+def test_in_a_terminal_the_picture_is_redrawn_in_place_without_colour(both: dict[str, CompletedDemo]) -> None:
     text = both["terminal"].text
     assert "\x1b[1A" in text
     assert not re.search(r"\x1b\[[0-9;]*[34]\d[;m]", text)
@@ -137,7 +139,7 @@ def test_in_a_terminal_the_picture_is_redrawn_in_place_without_colour(both: dict
 
 @played
 @pytest.mark.parametrize("name", ["piped", "terminal"])
-def test_without_a_desktop_it_says_so_and_leaves_the_home_alone(both: dict[str, Ended], name: str) -> None:
+def test_without_a_desktop_it_says_so_and_leaves_the_home_alone(both: dict[str, CompletedDemo], name: str) -> None:
     ended = both[name]
     assert "This machine shows no desktop notifications; they appear here." in ended.text
     assert list(ended.home.iterdir()) == []

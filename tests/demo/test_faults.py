@@ -36,8 +36,8 @@ KINDS = {
 OTHERWISE = {("copilot", "404"): "forbidden"}  # a token of another app, which may not read quota
 
 
-class Place:
-    """A home, a server and the doors between them, at noon of the simulated day."""
+class Installation:
+    """A home folder and a simulated server, at noon of the simulated day."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = FastClock(DAY.instant_at("12:00"), 1)
@@ -51,14 +51,14 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, Environment]]:
-    made = Place(tmp_path_factory.mktemp("place"))
-    world_environment = made.open()
-    yield made, world_environment
-    made.server.__exit__()
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, Environment]]:
+    installation = Installation(tmp_path_factory.mktemp("installation"))
+    world_environment = installation.open()
+    yield installation, world_environment
+    installation.server.__exit__()
 
 
-def ask(place: Place, world_environment: Environment, provider: str) -> Snapshot | PollFailure:
+def ask(installation: Installation, world_environment: Environment, provider: str) -> Snapshot | PollFailure:
     facts = PROVIDERS[provider]
     (credential,) = fetch.find_logins(
         facts, world_environment.read_host_info(), now=world_environment.clock.now
@@ -70,7 +70,7 @@ def ask(place: Place, world_environment: Environment, provider: str) -> Snapshot
         send=world_environment.send,
         read_database=world_environment.read_database,
         provider_state={},
-        base_url=place.server.url,
+        base_url=installation.server.url,
     )
 
 
@@ -81,9 +81,9 @@ def test_every_fault_has_its_kind() -> None:
 @pytest.mark.parametrize("fault", sorted(KINDS))
 @pytest.mark.parametrize("provider", sorted(USAGE))
 def test_it_becomes_one_clear_line_and_the_next_answer_is_read(
-    place: tuple[Place, Environment], provider: str, fault: str
+    installation: tuple[Installation, Environment], provider: str, fault: str
 ) -> None:
-    here, world_environment = place
+    here, world_environment = installation
     here.server.queue_fault(USAGE[provider], fault, times=2)  # Google's token is renewed once after a 401
     news = ask(here, world_environment, provider)
     here.server.clear_faults()

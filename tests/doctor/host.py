@@ -46,7 +46,7 @@ SECRETS = {
 SYSTEMD = "ActiveState=active\nSubState=running\nMainPID=4711\nUnitFileState=enabled\n"
 
 
-class Fixed(Clock):
+class StoppedClock(Clock):
     """A clock that is stopped."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class FakeHost:
         self.home.mkdir()
         self.paths = Paths(folder / "config", folder / "state")
         self.paths.config_dir.mkdir(mode=0o700)
-        self.clock = Fixed()
+        self.clock = StoppedClock()
         self.platform = "linux"
         self.env = {"TEAM_URL": SECRETS["team"], "PATH": "/nowhere"}
         self.said = CommandResult(exit_code=0, stdout=SYSTEMD)

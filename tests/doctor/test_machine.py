@@ -74,7 +74,7 @@ def test_a_system_without_login_items_gets_an_alternative(host):
     assert (agent(host).verdict, agent(host).message) == ("warn", "there is no login item for freebsd14")
 
 
-def beat(host, ago, word="running"):
+def save_heartbeat(host, ago, word="running"):
     host.write(lambda store: store.facts.save("heartbeat", word, host.clock.at - ago))
 
 
@@ -84,21 +84,21 @@ def daemon(host, holder):
 
 
 def test_a_daemon_is_alive_if_it_holds_the_lock_and_writes(host):
-    beat(host, 2 * M)
+    save_heartbeat(host, 2 * M)
     assert daemon(host, 4711) == ("ok", "running as process 4711; last heartbeat 2 min ago")
 
 
 def test_a_daemon_that_no_longer_writes_hangs_or_has_no_disk(host):
-    beat(host, timedelta(hours=3))
+    save_heartbeat(host, timedelta(hours=3))
     verdict, message = daemon(host, 4711)
     assert verdict == "fail"
     assert message == "process 4711 runs, but has not written anything for 3 h: it hangs, or the disk is full"
 
 
 def test_a_daemon_that_was_killed_is_missed(host):
-    beat(host, 4 * M)
+    save_heartbeat(host, 4 * M)
     assert daemon(host, None) == ("fail", "not running; last seen 4 min ago")
-    beat(host, timedelta(hours=2), "stopped")
+    save_heartbeat(host, timedelta(hours=2), "stopped")
     assert daemon(host, None) == ("fail", "not running; ended 2 h ago")
 
 
@@ -115,7 +115,7 @@ def test_polling_from_cron_needs_no_daemon(host, two_day_state):
 def test_the_lock_has_the_process_id(host):
     lock = Lock(host.paths.state_dir)
     assert lock.acquire()
-    beat(host, M)
+    save_heartbeat(host, M)
     (found,) = machine.check_daemon(host.context())
     lock.release()
     assert found.message.startswith("running as process ")

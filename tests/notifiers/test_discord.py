@@ -21,7 +21,7 @@ SCHEMA = jsonschema.Draft202012Validator(json.loads(Path(__file__).with_name("di
 SPECIAL = "\\*_~`|<>@#:()[]{}!-&\n1. aé\U0001f680"
 
 
-def judge(body):
+def check_body(body):
     """The schema, and the rules that no schema says: 6,000 in all, counted as Discord's client counts, never empty."""
     SCHEMA.validate(json.loads(json.dumps(body)))
     total = 0
@@ -48,7 +48,7 @@ def test_the_schema_can_fail():
 
 def test_a_message_is_one_embed_with_bar_reset_colour_and_alert(compose):
     body = compose("discord").json
-    judge(body)
+    check_body(body)
     [embed] = body["embeds"]
     assert embed == {
         "title": r"Claude 5\-hour window at 82 %",
@@ -78,7 +78,7 @@ def test_whatever_the_text_the_payload_keeps_discords_limits(
     sent = message(
         title=title, body=body, id=identity, severity=severity, used_percent=used, remaining=remaining, unit=unit
     )
-    judge(discord.build_request(clean_message(sent), channel("discord").settings).json)
+    check_body(discord.build_request(clean_message(sent), channel("discord").settings).json)
 
 
 @given(st.text(SPECIAL, max_size=80))

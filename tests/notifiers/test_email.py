@@ -209,7 +209,7 @@ def test_no_server_is_no_outcome_but_a_retry(deliver):
     assert "refused the connection; check `host` and `port`; it will be sent again" in outcome.detail
 
 
-def drip(listener, words):
+def greet_and_hang(listener, words):
     connection, _ = listener.accept()
     with connection:
         connection.sendall(words)
@@ -223,7 +223,7 @@ def drip(listener, words):
 @pytest.mark.parametrize("words", [b"", b"2", b"220 hello\r\n", b"\xff\xfe\r\n"])
 def test_a_server_that_hangs_or_babbles_ends_in_time(channel, message, words):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=drip, args=(listener, words), daemon=True).start()
+        threading.Thread(target=greet_and_hang, args=(listener, words), daemon=True).start()
 
         def send(mail):
             return smtp.send_mail(msgspec.structs.replace(mail, timeout_s=0.3))

@@ -17,7 +17,7 @@ from watcher.notifiers import slack
 SPECIAL = "<>&!@#|*_~`:^\n aé\U0001f680"
 
 
-def judge(body):
+def check_body(body):
     """Every block is one that slack_sdk knows, within its limits, and comes out of its model unchanged."""
     [attachment] = body["attachments"]
     for blocks in (body["blocks"], attachment["blocks"]):
@@ -44,12 +44,12 @@ def test_the_judge_can_fail(compose):
     body = compose("slack").json
     body["blocks"][0]["text"]["text"] = "x" * 151
     with pytest.raises(SlackObjectFormationError):
-        judge(body)
+        check_body(body)
 
 
 def test_a_message_is_a_header_and_beside_a_coloured_bar_its_numbers(compose):
     request = compose("slack")
-    judge(request.json)
+    check_body(request.json)
     assert request.url == "https://hooks.slack.example/services/T0/B0/plantedsecret"
     assert request.json["text"] == "Claude 5-hour window at 82 %: resets in 1 h 40 min (16:00)"
     assert request.json["blocks"] == [
@@ -106,7 +106,7 @@ def test_whatever_the_text_the_blocks_are_valid_and_hold_no_mention(
         link=link,
     )
     payload = slack.build_request(clean_message(sent), channel("slack").settings).json
-    judge(payload)
+    check_body(payload)
     assert "<" not in payload["text"]
     assert ">" not in payload["text"]
     for text in marked_up(payload):  # only our own link and date

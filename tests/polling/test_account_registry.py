@@ -51,7 +51,7 @@ def store_number(world, key):
     return store.run_transaction(lambda: store.accounts.assign_number("claude", key), now=world.machine.now())
 
 
-def owned_by(world, **owners):
+def set_owners(world, **owners):
     """Whose each token is; the others cannot be asked."""
 
     def profile(request):
@@ -67,7 +67,7 @@ def asked(world, path):
 
 def test_two_anonymous_logins_of_one_account_are_one_row_and_one_alert(world):
     claude_code(world)
-    owned_by(world, fake="me@x.io", second="me@x.io")
+    set_owners(world, fake="me@x.io", second="me@x.io")
     world.watch(timedelta(hours=1))
     assert rows(world) == {"": None}
     assert world.titles() == ["firing: Claude 5-hour window at 85 %, resets in 4 h (13:00)"]
@@ -80,7 +80,7 @@ def test_two_anonymous_logins_of_one_account_are_one_row_and_one_alert(world):
 
 def test_two_people_are_two_rows_and_keep_their_keys_over_restarts(world):
     claude_code(world)
-    owned_by(world, fake="me@x.io", second="you@x.io")
+    set_owners(world, fake="me@x.io", second="you@x.io")
     world.check()
     before = rows(world)
     assert set(before) == {"", short_hash(str(world.home / ".claude/.credentials.json"))}
@@ -96,7 +96,7 @@ def test_a_login_that_proves_to_be_a_known_account_leaves_no_row_and_no_alert(wo
     assert len(world.received) == 1
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, accountUuid="uuid-1", emailAddress="me@x.io")
-    owned_by(world, fake="me@x.io")
+    set_owners(world, fake="me@x.io")
     world.check()
     assert rows(world) == {"uuid-1": None}
     now = world.machine.now()
@@ -296,7 +296,7 @@ def test_messages_of_the_next_account_with_a_key_have_ids_of_their_own(world):
     world.check()
     world.machine.passes(timedelta(minutes=30))
     claude_code(world, **ME)
-    owned_by(world, fake="me@x.io")
+    set_owners(world, fake="me@x.io")
     world.check()
     assert rows(world) == {"uuid-1": None}
     assert len(world.received) == 1
@@ -354,7 +354,7 @@ def test_a_login_that_names_its_owner_later_leaves_no_second_row(world):
     world.check()
     assert rows(world) == {"": None}
     world.machine.passes(timedelta(minutes=30))
-    owned_by(world, second="me@x.io")
+    set_owners(world, second="me@x.io")
     world.login({"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "expires": 0}})
     world.check()  # two nameless ones: both are asked whose they are
     world.machine.passes(timedelta(minutes=30))
@@ -521,7 +521,7 @@ def test_the_owner_of_a_token_is_looked_up_once_over_restarts(world):
 
 def test_the_status_line_updates_the_account_that_is_shown(world):
     claude_code(world)
-    owned_by(world, fake="me@x.io", second="me@x.io")
+    set_owners(world, fake="me@x.io", second="me@x.io")
     world.check()
     world.machine.passes(timedelta(minutes=1))
     window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}

@@ -53,7 +53,7 @@ def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-class Door:
+class FakeServer:
     """Answers requests from a list and keeps what was asked."""
 
     def __init__(self, *replies) -> None:
@@ -67,9 +67,9 @@ class Door:
         return reply
 
 
-def ask(provider, door, credential=None, **more):
+def ask(provider, server, credential=None, **more):
     fields = {"now": lambda: NOW, "read_database": nowhere, "provider_state": {}, **more}
-    return fetch.poll_account(provider, credential or login(), send=door, **fields)
+    return fetch.poll_account(provider, credential or login(), send=server, **fields)
 
 
 def make_host_info(home, **env) -> HostInfo:
@@ -80,7 +80,7 @@ def make_host_info(home, **env) -> HostInfo:
 
 
 def test_the_snapshot_belongs_to_the_login_of_the_poll():
-    snapshot = ask(acme(), Door(response()), login(account="id-1", account_name="me@example.com"))
+    snapshot = ask(acme(), FakeServer(response()), login(account="id-1", account_name="me@example.com"))
     assert (snapshot.account, snapshot.account_name) == ("id-1", "me@example.com")
 
 
@@ -92,12 +92,12 @@ def test_a_login_never_goes_to_another_machine_unencrypted_unless_it_is_allowed(
         response = yield Request(url=f"{address}/usage", headers={"Authorization": credential.token})
         return Snapshot(provider="acme", at=response.received_at)
 
-    door = Door(response())
-    failure = ask(acme(plain), door)
-    assert door.asked == []
+    server = FakeServer(response())
+    failure = ask(acme(plain), server)
+    assert server.asked == []
     assert failure.kind == "blocked"
     assert "http:// would send the login unencrypted; use https://, or allow it by insecure = true" in failure.message
-    assert isinstance(ask(acme(plain), door, insecure=True), Snapshot)
+    assert isinstance(ask(acme(plain), server, insecure=True), Snapshot)
 
 
 def test_the_answer_may_name_the_account_but_never_key_it():
@@ -105,7 +105,7 @@ def test_the_answer_may_name_the_account_but_never_key_it():
         response = yield Request(url=URL)
         return Snapshot(provider="acme", account="flips", account_name="me@example.com", at=response.received_at)
 
-    snapshot = ask(acme(named), Door(response()))
+    snapshot = ask(acme(named), FakeServer(response()))
     assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
 
 
@@ -120,7 +120,9 @@ def test_an_answer_that_quotes_the_login_is_stored_without_it():
         words = {"account_name": token, "plan": token, "note": basic}
         return Snapshot(provider="acme", at=response.received_at, readings=tuple(windows), **words)
 
-    snapshot = ask(acme(quoting), Door(response()), login(token), base_url="https://me:hunter2hunter2@gateway.invalid")
+    snapshot = ask(
+        acme(quoting), FakeServer(response()), login(token), base_url="https://me:hunter2hunter2@gateway.invalid"
+    )
     assert (snapshot.account_name, snapshot.plan, snapshot.note) == ("***", "***", "***")
     assert [(each.window, each.label, each.unit) for each in snapshot.readings] == [("weekly", "of ***", "***")]
 
@@ -128,7 +130,7 @@ def test_an_answer_that_quotes_the_login_is_stored_without_it():
         yield Request(url=URL)
         raise NotSignedInError(f"bad token {token}")
 
-    assert ask(acme(failing), Door(response()), login(token)).message == "bad token ***"
+    assert ask(acme(failing), FakeServer(response()), login(token)).message == "bad token ***"
 
 
 def test_base_url_replaces_scheme_host_and_port_of_every_request():
@@ -137,10 +139,13 @@ def test_base_url_replaces_scheme_host_and_port_of_every_request():
         response = yield Request(method="POST", url="https://other.invalid:8443/token", form={"a": "b"})
         return Snapshot(provider="acme", at=response.received_at)
 
-    door = Door(response(), response())
-    ask(acme(twice), door, base_url="http://127.0.0.1:8080/ignored?q")
-    assert [request.url for request in door.asked] == ["http://127.0.0.1:8080/usage?x=1", "http://127.0.0.1:8080/token"]
-    assert door.asked[1].form == {"a": "b"}
+    server = FakeServer(response(), response())
+    ask(acme(twice), server, base_url="http://127.0.0.1:8080/ignored?q")
+    assert [request.url for request in server.asked] == [
+        "http://127.0.0.1:8080/usage?x=1",
+        "http://127.0.0.1:8080/token",
+    ]
+    assert server.asked[1].form == {"a": "b"}
 
 
 def test_a_question_to_a_database_goes_to_the_database():
@@ -168,7 +173,7 @@ def test_a_question_to_a_database_goes_to_the_database():
     ],
 )
 def test_every_error_becomes_a_failure_of_one_line(trouble, kind, retry_at):
-    failure = ask(acme(), Door(trouble), login(account="id-1"))
+    failure = ask(acme(), FakeServer(trouble), login(account="id-1"))
     assert failure == PollFailure(
         provider="acme", account="id-1", account_name="id-1", at=NOW, kind=kind,
         message=" ".join(str(trouble).split()), retry_at=retry_at,
@@ -180,7 +185,7 @@ def test_an_unexpected_error_names_its_place_and_type_but_not_its_text():
         response = yield Request(url=URL)
         return {}[response.body]
 
-    failure = ask(acme(broken), Door(response(body=b"hunter2")))
+    failure = ask(acme(broken), FakeServer(response(body=b"hunter2")))
     assert failure.kind == "shape"
     assert failure.message.startswith("Acme: unexpected KeyError at test_fetch.py:")
     assert "hunter2" not in failure.message
@@ -205,7 +210,7 @@ def test_a_provider_that_returns_nothing_is_an_unexpected_error():
     def empty(_credential, _now, _kept):
         yield Request(url=URL)
 
-    assert ask(acme(empty), Door(response())).message.startswith("Acme: unexpected TypeError")
+    assert ask(acme(empty), FakeServer(response())).message.startswith("Acme: unexpected TypeError")
 
 
 def test_a_failed_request_raises_inside_the_provider_which_may_do_without():
@@ -216,56 +221,56 @@ def test_a_failed_request_raises_inside_the_provider_which_may_do_without():
         except ServerError:
             return Snapshot(provider="acme", at=response.received_at, note="no balance")
 
-    assert ask(acme(lenient), Door(response(), ServerError("broken"))).note == "no balance"
+    assert ask(acme(lenient), FakeServer(response(), ServerError("broken"))).note == "no balance"
 
 
 # --- refused tokens ---------------------------------------------------------------------------------------------------
 
 
 def test_a_token_renewed_meanwhile_is_tried_once_more():
-    door = Door(response(401), response())
-    outcome = ask(acme(), door, find_again=lambda: [login("new", account="other"), login("new")])
+    server = FakeServer(response(401), response())
+    outcome = ask(acme(), server, find_again=lambda: [login("new", account="other"), login("new")])
     assert isinstance(outcome, Snapshot)
-    assert [request.headers["Authorization"] for request in door.asked] == ["t", "new"]
+    assert [request.headers["Authorization"] for request in server.asked] == ["t", "new"]
 
 
 def test_an_unchanged_token_is_not_tried_again():
-    door = Door(response(401))
-    outcome = ask(acme(), door, find_again=lambda: [login()])
+    server = FakeServer(response(401))
+    outcome = ask(acme(), server, find_again=lambda: [login()])
     assert (outcome.kind, outcome.message) == ("expired", "Acme: expired: run `acme` once")
-    assert len(door.asked) == 1
+    assert len(server.asked) == 1
 
 
 def test_a_renewed_token_that_is_refused_too_is_the_end_of_it():
-    door = Door(response(401), response(401))
-    assert ask(acme(), door, find_again=lambda: [login(str(len(door.asked)))]).kind == "expired"
-    assert len(door.asked) == 2
+    server = FakeServer(response(401), response(401))
+    assert ask(acme(), server, find_again=lambda: [login(str(len(server.asked)))]).kind == "expired"
+    assert len(server.asked) == 2
 
 
 def test_a_search_for_logins_that_fails_does_not_hide_the_refusal():
     def again():
         raise OSError
 
-    assert isinstance(ask(acme(), Door(response(401)), find_again=again), PollFailure)
+    assert isinstance(ask(acme(), FakeServer(response(401)), find_again=again), PollFailure)
 
 
 def test_a_refused_token_is_not_sent_for_a_while_and_a_renewed_one_is():
-    kept, door = {}, Door(response(401), response(401), response())
-    assert ask(acme(), door, provider_state=kept).kind == "expired"
-    assert ask(acme(), door, provider_state=kept, now=lambda: NOW + 14 * MINUTE).kind == "expired"
-    assert len(door.asked) == 1
-    assert ask(acme(), door, provider_state=kept, now=lambda: NOW + 15 * MINUTE).kind == "expired"
-    assert len(door.asked) == 2
-    assert isinstance(ask(acme(), door, login("new"), provider_state=kept, now=lambda: NOW + 16 * MINUTE), Snapshot)
+    kept, server = {}, FakeServer(response(401), response(401), response())
+    assert ask(acme(), server, provider_state=kept).kind == "expired"
+    assert ask(acme(), server, provider_state=kept, now=lambda: NOW + 14 * MINUTE).kind == "expired"
+    assert len(server.asked) == 1
+    assert ask(acme(), server, provider_state=kept, now=lambda: NOW + 15 * MINUTE).kind == "expired"
+    assert len(server.asked) == 2
+    assert isinstance(ask(acme(), server, login("new"), provider_state=kept, now=lambda: NOW + 16 * MINUTE), Snapshot)
 
 
 def test_a_token_past_its_date_is_tried_once_because_clocks_differ_and_then_never_again():
     kept, past = {}, login(expires_at=NOW - MINUTE)
-    door = Door(response(401))
+    server = FakeServer(response(401))
     for hours in (0, 1, 100):
-        outcome = ask(acme(), door, past, provider_state=kept, now=lambda hours=hours: NOW + timedelta(hours=hours))
+        outcome = ask(acme(), server, past, provider_state=kept, now=lambda hours=hours: NOW + timedelta(hours=hours))
         assert (outcome.kind, outcome.message) == ("expired", "Acme: expired: run `acme` once")
-    assert len(door.asked) == 1
+    assert len(server.asked) == 1
 
 
 # --- another login of the same account --------------------------------------------------------------------------------
@@ -275,35 +280,35 @@ TWO = login("best", fallbacks=(login("spare", source_name="Other", account="x", 
 
 @pytest.mark.parametrize("status", [401, 403, 402])
 def test_where_the_best_login_is_refused_the_next_one_answers_for_the_account(status):
-    door = Door(response(status), response())
-    snapshot = ask(acme(), door, TWO)
+    server = FakeServer(response(status), response())
+    snapshot = ask(acme(), server, TWO)
     assert isinstance(snapshot, Snapshot), snapshot
     assert (snapshot.account, snapshot.account_name) == ("", "me@x.io")
-    assert tokens(door) == ["best", "spare"]
+    assert tokens(server) == ["best", "spare"]
 
 
 def test_a_refused_login_is_spared_for_a_while_also_while_another_answers():
-    door, kept = Door(response(403), *(response() for _ in range(4))), {}
+    server, kept = FakeServer(response(403), *(response() for _ in range(4))), {}
     for minute in (0, 5, 14, 16):
         assert isinstance(
-            ask(acme(), door, TWO, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE), Snapshot
+            ask(acme(), server, TWO, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE), Snapshot
         )
-    assert tokens(door) == ["best", "spare", "spare", "spare", "best"]
+    assert tokens(server) == ["best", "spare", "spare", "spare", "best"]
 
 
 @pytest.mark.parametrize("reply", [response(500), response(429), response(body=b""), OfflineError("x")])
 def test_what_is_no_refusal_is_not_tried_with_another_login(reply):
-    door = Door(reply)
-    assert isinstance(ask(acme(), door, TWO), PollFailure)
-    assert tokens(door) == ["best"]
+    server = FakeServer(reply)
+    assert isinstance(ask(acme(), server, TWO), PollFailure)
+    assert tokens(server) == ["best"]
 
 
 def test_if_all_logins_are_refused_the_first_refusal_is_reported_now_and_later():
-    door, kept = Door(response(403), response(401), response(401)), {}
-    first, again = (ask(acme(), door, TWO, provider_state=kept) for _ in range(2))
+    server, kept = FakeServer(response(403), response(401), response(401)), {}
+    first, again = (ask(acme(), server, TWO, provider_state=kept) for _ in range(2))
     assert (first.kind, first.message) == (again.kind, again.message)
     assert first.kind == "forbidden"
-    assert tokens(door) == ["best", "spare", "last"]
+    assert tokens(server) == ["best", "spare", "last"]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -312,52 +317,54 @@ def test_of_many_refused_logins_none_is_tried_twice_in_a_while(status):
     many = login("best", fallbacks=tuple(login(name) for name in names))
     kept, sent = {}, []
     for minute in (0, 4, 8, 12):
-        door = Door(*(response(status) for _ in range(13)))
-        outcome = ask(acme(), door, many, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE)
+        server = FakeServer(*(response(status) for _ in range(13)))
+        outcome = ask(acme(), server, many, provider_state=kept, now=lambda at=minute: NOW + at * MINUTE)
         assert isinstance(outcome, PollFailure)
-        sent.append(tokens(door))
+        sent.append(tokens(server))
     assert sent == [["best", *names], [], [], []]
 
 
 def test_a_renewed_login_comes_before_the_spares():
-    door = Door(response(401), response())
-    assert isinstance(ask(acme(), door, TWO, find_again=lambda: [login("renewed", fallbacks=TWO.fallbacks)]), Snapshot)
-    assert tokens(door) == ["best", "renewed"]
+    server = FakeServer(response(401), response())
+    assert isinstance(
+        ask(acme(), server, TWO, find_again=lambda: [login("renewed", fallbacks=TWO.fallbacks)]), Snapshot
+    )
+    assert tokens(server) == ["best", "renewed"]
 
 
 def test_a_fallback_that_fails_gives_its_reason():
-    door = Door(response(403), OfflineError("acme.invalid: gone"))
-    assert ask(acme(), door, TWO).message == "acme.invalid: gone"
+    server = FakeServer(response(403), OfflineError("acme.invalid: gone"))
+    assert ask(acme(), server, TWO).message == "acme.invalid: gone"
 
 
 def test_no_refusals_pile_up():
     kept = {}
     for number in range(2 * fetch.MAX_REFUSALS):
-        ask(acme(), Door(response(401)), login(f"token {number}"), provider_state=kept)
+        ask(acme(), FakeServer(response(401)), login(f"token {number}"), provider_state=kept)
     assert all(len(each) <= fetch.MAX_REFUSALS for each in kept.values())
 
 
-def tokens(door):
-    return [request.headers["Authorization"] for request in door.asked]
+def tokens(server):
+    return [request.headers["Authorization"] for request in server.asked]
 
 
 def test_a_login_that_we_renew_ourselves_is_tried_again_whatever_its_tokens_date():
     kept, past = {}, login(expires_at=NOW - MINUTE, refresh_token="r")
-    door = Door(response(401), response())
-    assert ask(acme(), door, past, provider_state=kept).kind == "expired"
-    assert isinstance(ask(acme(), door, past, provider_state=kept, now=lambda: NOW + 15 * MINUTE), Snapshot)
+    server = FakeServer(response(401), response())
+    assert ask(acme(), server, past, provider_state=kept).kind == "expired"
+    assert isinstance(ask(acme(), server, past, provider_state=kept, now=lambda: NOW + 15 * MINUTE), Snapshot)
 
 
 def test_an_expired_login_of_opencode_names_the_program_that_renews_it():
-    failure = ask(acme(), Door(response(401)), login(source_name="OpenCode"))
+    failure = ask(acme(), FakeServer(response(401)), login(source_name="OpenCode"))
     words = "Acme: expired: run `acme` once; this login is OpenCode's: run `opencode` once"
     assert failure.message == words
 
 
 def test_a_token_past_its_date_that_the_server_still_takes_goes_on():
     kept, past = {}, login(expires_at=NOW - MINUTE)
-    door = Door(response(), response())
-    assert all(isinstance(ask(acme(), door, past, provider_state=kept), Snapshot) for _ in range(2))
+    server = FakeServer(response(), response())
+    assert all(isinstance(ask(acme(), server, past, provider_state=kept), Snapshot) for _ in range(2))
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
@@ -451,6 +458,23 @@ def state_of(home) -> dict:
     return {path: facts(path) for path in [home, *home.rglob("*")]}
 
 
+def poll_every_login(home, server):
+    return [
+        fetch.poll_account(
+            provider,
+            credential,
+            now=lambda: NOW,
+            send=http.send_request,
+            read_database=nowhere,
+            provider_state={},
+            base_url=server.url,
+            find_again=lambda asked=provider: fetch.find_logins(asked, make_host_info(home)).credentials,
+        )
+        for provider in (claude.PROVIDER, codex.PROVIDER)
+        for credential in fetch.find_logins(provider, make_host_info(home)).credentials
+    ]
+
+
 FATES = [*sorted(set(FAULTS) - {"slow", "drip"}), "good"]
 
 
@@ -460,21 +484,9 @@ def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
     with Server(lambda asked: json_reply(USAGE.get(asked.path, {}))) as server:
         for path in USAGE if fate != "good" else ():
             server.queue_fault(path, fate, times=9)
-        for provider in (claude.PROVIDER, codex.PROVIDER):
-            credentials = fetch.find_logins(provider, make_host_info(home)).credentials
-            assert len(credentials) == 2
-            for credential in credentials:
-                outcome = fetch.poll_account(
-                    provider,
-                    credential,
-                    now=lambda: NOW,
-                    send=http.send_request,
-                    read_database=nowhere,
-                    provider_state={},
-                    base_url=server.url,
-                    find_again=lambda asked=provider: fetch.find_logins(asked, make_host_info(home)).credentials,
-                )
-                assert isinstance(outcome, Snapshot) == (fate == "good")
+        outcomes = poll_every_login(home, server)
+        assert [outcome.provider for outcome in outcomes] == ["claude", "claude", "codex", "codex"]
+        assert {isinstance(outcome, Snapshot) for outcome in outcomes} == {fate == "good"}
         owners = OWNERS if fate == "good" else []  # whose the nameless one is, where there is something to show
         assert sorted(asked.path for asked in server.requests) == sorted([*USAGE, *USAGE, *owners])
         assert {asked.method for asked in server.requests} == {"GET"}
@@ -494,31 +506,14 @@ def test_no_token_endpoint_of_claude_or_codex_is_known_to_the_program():
 def test_the_documented_files_give_windows_whatever_else_the_server_refuses(home):
     """A server that knows the usage addresses and nothing else is enough, and the keys are the same every time."""
     with Server(lambda asked: json_reply(USAGE.get(asked.path), 200 if asked.path in USAGE else 404)) as server:
-        keys = []
-        for _restart in range(2):
-            for provider in (claude.PROVIDER, codex.PROVIDER):
-                for credential in fetch.find_logins(provider, make_host_info(home)).credentials:
-                    outcome = fetch.poll_account(
-                        provider,
-                        credential,
-                        now=lambda: NOW,
-                        send=http.send_request,
-                        read_database=nowhere,
-                        provider_state={},
-                        base_url=server.url,
-                    )
-                    assert isinstance(outcome, Snapshot)
-                    keys.append((provider.id, outcome.account, [reading.window for reading in outcome.readings]))
-    assert (
-        keys[:4]
-        == keys[4:]
-        == [
+        restarts = [poll_every_login(home, server) for _ in range(2)]
+    for outcomes in restarts:
+        assert [(each.provider, each.account, [reading.window for reading in each.readings]) for each in outcomes] == [
             ("claude", "", ["five_hour"]),
             ("claude", "uuid-1", ["five_hour"]),
             ("codex", "71", ["five_hour"]),
             ("codex", "ws-2", ["five_hour"]),
         ]
-    )
 
 
 def test_a_reading_is_kept_as_the_provider_gave_it():
@@ -528,7 +523,7 @@ def test_a_reading_is_kept_as_the_provider_gave_it():
         response = yield Request(url=URL)
         return Snapshot(provider="acme", at=response.received_at, plan="pro", note="n", readings=(reading,))
 
-    snapshot = ask(acme(one), Door(response()))
+    snapshot = ask(acme(one), FakeServer(response()))
     assert (snapshot.plan, snapshot.note, snapshot.readings) == ("pro", "n", (reading,))
 
 

@@ -17,12 +17,12 @@ WORDS = "status.anthropic.com reports an incident: Partial System Outage"
 SILENCE = '[providers.claude]\nenabled = true\n[poll]\nevery = "2m"\n[[rule]]\nname = "silent"\nwhen = "{when}"\n'
 
 
-def outage(world, content=OUTAGE, failure=503):
+def set_outage(world, content=OUTAGE, failure=503):
     world.answers["/api/oauth/usage"] = lambda _: failure if isinstance(failure, Exception) else world.json({}, failure)
     world.answers[PAGE] = lambda _: world.json(content)
 
 
-def asked(world):
+def list_requests(world):
     return [at for at, path in world.asked if path == PAGE]
 
 
@@ -34,7 +34,7 @@ def read_error(world):
 @pytest.mark.parametrize("failure", [503, 500, TimedOutError("api.anthropic.com: no whole answer")])
 def test_an_incident_is_in_the_status_while_the_provider_fails(tmp_path, failure):
     with made(tmp_path, HOOK) as world:
-        outage(world, failure=failure)
+        set_outage(world, failure=failure)
         world.check()
         error = read_error(world)
         assert error["incident"] == "Partial System Outage"
@@ -50,7 +50,7 @@ def test_an_incident_is_in_the_status_while_the_provider_fails(tmp_path, failure
 def test_the_message_of_a_silence_alert_names_the_incident(tmp_path, when):
     with made(tmp_path, HOOK + SILENCE.format(when=when)) as world:
         world.check()
-        outage(world)
+        set_outage(world)
         world.watch(timedelta(minutes=40))
         assert world.received
         assert WORDS in world.received[0]["message"]
@@ -59,11 +59,11 @@ def test_the_message_of_a_silence_alert_names_the_incident(tmp_path, when):
 @pytest.mark.slow  # hours of a simulated day
 def test_the_page_is_asked_at_most_every_five_minutes_by_check_too(tmp_path):
     with made(tmp_path, HOOK + '[poll]\nevery = "1m"\n') as world:
-        outage(world)
+        set_outage(world)
         for _ in range(30):
             world.check()
             world.machine.passes(timedelta(minutes=1))
-        gaps = [later - first for first, later in zip(asked(world), asked(world)[1:], strict=False)]
+        gaps = [later - first for first, later in zip(list_requests(world), list_requests(world)[1:], strict=False)]
         assert gaps
         assert min(gaps) >= timedelta(minutes=5)
         assert read_error(world)["incident"] == "Partial System Outage"
@@ -72,9 +72,9 @@ def test_the_page_is_asked_at_most_every_five_minutes_by_check_too(tmp_path):
 @pytest.mark.parametrize("status", [200, 401, 403, 404, 429])
 def test_the_page_is_not_asked_while_the_provider_answers(tmp_path, status):
     with made(tmp_path, HOOK) as world:
-        outage(world, failure=status)
+        set_outage(world, failure=status)
         world.check()
-        assert asked(world) == []
+        assert list_requests(world) == []
 
 
 @pytest.mark.parametrize(
@@ -87,17 +87,17 @@ def test_the_page_is_not_asked_while_the_provider_answers(tmp_path, status):
 )
 def test_the_page_is_not_asked_where_it_says_nothing_of_that_server_or_is_switched_off(tmp_path, config):
     with made(tmp_path, HOOK + config) as world:
-        outage(world)
+        set_outage(world)
         world.check()
-        assert asked(world) == []
+        assert list_requests(world) == []
         assert read_error(world)["incident"] is None
 
 
 def test_offline_the_page_is_not_asked(tmp_path):
     with made(tmp_path, HOOK) as world:
-        outage(world, failure=OfflineError("no network"))
+        set_outage(world, failure=OfflineError("no network"))
         world.check()
-        assert asked(world) == []
+        assert list_requests(world) == []
 
 
 def answer(body, status=200, **headers):
@@ -128,14 +128,18 @@ def test_what_the_page_says_is_cleaned_and_clipped():
 
 
 def test_a_page_that_has_moved_is_followed_once_and_only_with_tls():
-    asked = []
+    list_requests = []
 
     def send(request):
-        asked.append(request.url)
+        list_requests.append(request.url)
         moved = Response(status=302, headers={"location": "https://new.invalid/x"}, received_at=None)
-        return moved if len(asked) == 1 else Response(status=200, body=json.dumps(OUTAGE).encode(), received_at=None)
+        return (
+            moved
+            if len(list_requests) == 1
+            else Response(status=200, body=json.dumps(OUTAGE).encode(), received_at=None)
+        )
 
     assert fetch.fetch_incident("https://status.invalid/x", send) == "Partial System Outage"
-    assert asked == ["https://status.invalid/x", "https://new.invalid/x"]
+    assert list_requests == ["https://status.invalid/x", "https://new.invalid/x"]
     plain = answer(b"", 302, location="http://new.invalid/x")
     assert fetch.fetch_incident("https://status.invalid/x", plain) == ""

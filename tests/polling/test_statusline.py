@@ -29,7 +29,7 @@ def world(tmp_path):
         yield world
 
 
-def speak(world, used, **more):
+def write_statusline(world, used, **more):
     window = {"used_percentage": used, "resets_at": ENDS.timestamp()}
     inbox.write_entry(
         world.paths.state_dir,
@@ -54,9 +54,9 @@ def known(world):
 def test_the_daemon_takes_the_word_and_an_alert_goes_out(world):
     world.watch(
         timedelta(minutes=40),
-        (timedelta(minutes=5), lambda: speak(world, 60)),
+        (timedelta(minutes=5), lambda: write_statusline(world, 60)),
         (timedelta(minutes=10), lambda: world.usage(91, ENDS)),
-        (timedelta(minutes=11), lambda: speak(world, 90)),
+        (timedelta(minutes=11), lambda: write_statusline(world, 90)),
     )
     assert [body["event"] for body in world.received] == ["firing"]
 
@@ -65,8 +65,8 @@ def test_numbers_after_a_pause_of_hours_are_taken_within_minutes(world):
     minute, told = timedelta(minutes=1), []
     world.watch(
         timedelta(minutes=200),
-        (2 * minute, lambda: (world.usage(60, ENDS), speak(world, 60))),
-        (180 * minute, lambda: (world.usage(91, ENDS), speak(world, 90))),
+        (2 * minute, lambda: (world.usage(60, ENDS), write_statusline(world, 60))),
+        (180 * minute, lambda: (world.usage(91, ENDS), write_statusline(world, 90))),
         (183 * minute, lambda: told.extend(body["event"] for body in world.received)),
     )
     assert told == ["firing"]
@@ -74,20 +74,20 @@ def test_numbers_after_a_pause_of_hours_are_taken_within_minutes(world):
 
 def test_without_a_daemon_the_next_command_takes_it(world):
     world.check()
-    speak(world, 20)
+    write_statusline(world, 20)
     statusline.import_statusline(world.paths, world.make_environment())
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
     assert not inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
 
 def test_on_a_fresh_machine_it_is_the_first_reading(world):
-    speak(world, 20)
+    write_statusline(world, 20)
     statusline.import_statusline(world.paths, world.make_environment())
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
 
 
 def test_its_alert_waits_for_the_process_that_sends(world):
-    speak(world, 90)
+    write_statusline(world, 90)
     statusline.import_statusline(world.paths, world.make_environment())
     assert world.received == []
     store = world.store()
@@ -100,20 +100,20 @@ def test_windows_that_it_does_not_speak_of_stay(world):
         {"five_hour": {"utilization": 1, "resets_at": ENDS.isoformat()}, "seven_day_opus": {"utilization": 50}}
     )
     world.check()
-    speak(world, 20)
+    write_statusline(world, 20)
     statusline.import_statusline(world.paths, world.make_environment())
     assert [(window, used) for _, window, used, _ in known(world)] == [("five_hour", 20.0), ("seven_day_opus", 50.0)]
 
 
 def test_old_words_of_an_idle_session_change_nothing(world):
     world.check()
-    speak(world, 5)
+    write_statusline(world, 5)
     statusline.import_statusline(world.paths, world.make_environment())
     assert known(world) == [("", "five_hour", 10.0, "api")]
 
 
 def test_it_is_left_to_a_running_daemon(world):
-    speak(world, 20)
+    write_statusline(world, 20)
     lock = Lock(world.paths.state_dir)
     assert lock.acquire()
     statusline.import_statusline(world.paths, world.make_environment())
@@ -123,7 +123,7 @@ def test_it_is_left_to_a_running_daemon(world):
 
 def test_it_is_left_where_the_config_has_a_mistake(world):
     world.config("[[rule]]\nname = 3\n")
-    speak(world, 20)
+    write_statusline(world, 20)
     statusline.import_statusline(world.paths, world.make_environment())
     assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
@@ -145,11 +145,11 @@ def sign_in(world, folder, account=None):
         (beside / ".claude.json").write_text(json.dumps({"oauthAccount": owner}))
 
 
-def rest(world):
+def limit_requests(world):
     world.answers["/api/oauth/usage"] = lambda _request: world.json({"error": {}}, 429)
 
 
-def say(world, used, ends=ENDS, **owner):
+def receive_statusline(world, used, ends=ENDS, **owner):
     window = {"used_percentage": used, "resets_at": ends.timestamp()}
     content = {"rate_limits": {"five_hour": window}, **owner}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, content, world.machine.now())
@@ -157,7 +157,7 @@ def say(world, used, ends=ENDS, **owner):
     statusline.import_statusline(world.paths, world.make_environment())
 
 
-def used_by(world):
+def read_percents(world):
     return {account: used for account, _, used, source in known(world) if source == "statusline"}
 
 
@@ -166,19 +166,19 @@ def test_the_line_of_another_config_folder_is_not_counted_to_this_account(world)
     sign_in(world, ".claude", "a")
     sign_in(world, ".claude-work", "b")
     world.check()
-    rest(world)
-    say(world, 88, folder=str(world.home / ".claude-work"))
-    assert used_by(world) == {}
-    say(world, 12, folder=str(world.home / ".claude"))
-    assert used_by(world) == {"a": 12.0}
+    limit_requests(world)
+    receive_statusline(world, 88, folder=str(world.home / ".claude-work"))
+    assert read_percents(world) == {}
+    receive_statusline(world, 12, folder=str(world.home / ".claude"))
+    assert read_percents(world) == {"a": 12.0}
 
 
 def test_the_line_of_a_folder_without_a_login_is_not_counted(world):
     world.login({})
     sign_in(world, ".claude", "a")
     world.check()
-    say(world, 88, folder=str(world.home / "elsewhere"))
-    assert used_by(world) == {}
+    receive_statusline(world, 88, folder=str(world.home / "elsewhere"))
+    assert read_percents(world) == {}
 
 
 def test_where_nothing_says_whose_it_is_a_line_counts_only_if_its_resets_agree_with_an_answer(world):
@@ -186,41 +186,41 @@ def test_where_nothing_says_whose_it_is_a_line_counts_only_if_its_resets_agree_w
     sign_in(world, ".claude-work", "b")
     world.env["CLAUDE_CONFIG_DIR"] = str(world.home / ".claude-work")
     world.check()
-    say(world, 88, ENDS - timedelta(hours=1))
-    assert used_by(world) == {}
-    say(world, 15, ENDS + timedelta(minutes=1))
-    assert used_by(world) == {"b": 15.0}
+    receive_statusline(world, 88, ENDS - timedelta(hours=1))
+    assert read_percents(world) == {}
+    receive_statusline(world, 15, ENDS + timedelta(minutes=1))
+    assert read_percents(world) == {"b": 15.0}
 
 
 def test_after_another_login_an_old_session_is_not_counted_to_the_new_account(world):
     world.login({})
     sign_in(world, ".claude", "a")
     world.check()
-    say(world, 60, session="old")
-    assert used_by(world) == {"a": 60.0}
+    receive_statusline(world, 60, session="old")
+    assert read_percents(world) == {"a": 60.0}
     sign_in(world, ".claude", "b")
-    rest(world)
+    limit_requests(world)
     world.machine.passes(timedelta(minutes=30))
     world.check()
-    say(world, 88, session="old")
-    say(world, 89, session="never seen before")
-    assert "b" not in used_by(world)
+    receive_statusline(world, 88, session="old")
+    receive_statusline(world, 89, session="never seen before")
+    assert "b" not in read_percents(world)
     world.usage(20, ENDS)
     world.machine.passes(timedelta(minutes=30))
     world.check()
-    say(world, 90, session="old")
-    assert "b" not in used_by(world), "the session began with the other account"
-    say(world, 30, ENDS - timedelta(hours=1), session="new")
-    assert "b" not in used_by(world), "its window ends at another time"
-    say(world, 31, session="new")
-    assert used_by(world)["b"] == 31.0
+    receive_statusline(world, 90, session="old")
+    assert "b" not in read_percents(world), "the session began with the other account"
+    receive_statusline(world, 30, ENDS - timedelta(hours=1), session="new")
+    assert "b" not in read_percents(world), "its window ends at another time"
+    receive_statusline(world, 31, session="new")
+    assert read_percents(world)["b"] == 31.0
 
 
 def test_an_absurd_line_blocks_no_later_one(world):
     world.check()
     for used in (1795864735, 120, 11, 99, 12):
-        say(world, used)
-    assert used_by(world) == {"": 12.0}
+        receive_statusline(world, used)
+    assert read_percents(world) == {"": 12.0}
 
 
 def login(account, place="OpenCode"):
@@ -237,7 +237,7 @@ def login(account, place="OpenCode"):
     ],
 )
 def test_whose_use_it_is_without_a_name(world, logins, owner):
-    speak(world, 20)
+    write_statusline(world, 20)
     store = world.store()
     at, snapshot = statusline.read_statusline(store, logins, world.home)
     store.close()
@@ -267,7 +267,9 @@ def test_while_it_delivers_the_provider_is_polled_less_but_still_for_the_other_w
     answer(10)
     used = [10 + minute / 6 for minute in range(0, 180, 3)]
     each = [(timedelta(minutes=3 * n), used[n]) for n in range(1, len(used))]
-    world.watch(timedelta(hours=3), *[(at, lambda now=now: (answer(now), speak(world, now))) for at, now in each])
+    world.watch(
+        timedelta(hours=3), *[(at, lambda now=now: (answer(now), write_statusline(world, now))) for at, now in each]
+    )
     polls = [at - START for at in world.polls()]
     assert polls == [timedelta(minutes=30 * n) for n in range(len(polls))]
     assert len(polls) >= 6, "and not eighteen, as without it"
@@ -278,7 +280,7 @@ def test_a_rule_s_patience_holds_for_what_it_does_not_say(world):
     world.config(RULES + '[[rule]]\nname = "blind"\nwhen = "claude.seven_day.age > 15m"\n')
     both = {"five_hour": {"utilization": 10, "resets_at": ENDS.isoformat()}, "seven_day": {"utilization": 3}}
     world.answers["/api/oauth/usage"] = lambda _: world.json(both)
-    events = [(timedelta(minutes=3 * n), lambda n=n: speak(world, 10 + n)) for n in range(1, 20)]
+    events = [(timedelta(minutes=3 * n), lambda n=n: write_statusline(world, 10 + n)) for n in range(1, 20)]
     world.watch(timedelta(hours=1), *events)
     assert world.received == []
     assert 4 <= len(world.polls()) <= 6

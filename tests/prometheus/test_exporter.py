@@ -39,7 +39,7 @@ def serving(tmp_path, config, percent=85):
         yield world, port
 
 
-def look(world, *questions, after=4 * M):
+def ask_after(world, *questions, after=4 * M):
     found = []
     world.watch(after + M, (after, lambda: found.extend(question() for question in questions)))
     return found
@@ -47,11 +47,11 @@ def look(world, *questions, after=4 * M):
 
 def test_a_scrape_shows_the_last_cycle(tmp_path):
     with serving(tmp_path, "") as (world, port):
-        (plain,) = look(world, lambda: scrape(port))
+        (plain,) = ask_after(world, lambda: scrape(port))
         assert plain[0] == 200
         assert plain[1]["Content-Type"].startswith("text/plain; version=0.0.4")
         assert "ai_usage_alert_firing{" in plain[2]
-        (openmetrics,) = look(world, lambda: scrape(port, Accept="application/openmetrics-text; version=1.0.0"))
+        (openmetrics,) = ask_after(world, lambda: scrape(port, Accept="application/openmetrics-text; version=1.0.0"))
         assert openmetrics[1]["Content-Type"].startswith("application/openmetrics-text")
         assert openmetrics[2].endswith("# EOF\n")
         with pytest.raises(urllib.error.URLError):
@@ -71,7 +71,7 @@ def test_a_scrape_shows_the_last_cycle(tmp_path):
 )
 def test_nothing_else_is_answered(tmp_path, path, method, headers, status):
     with serving(tmp_path, "") as (world, port):
-        (answer,) = look(world, lambda: scrape(port, path, method=method, **headers))
+        (answer,) = ask_after(world, lambda: scrape(port, path, method=method, **headers))
         assert answer[0] == status
         assert ("ai_usage_window" in answer[2]) == (status == 200)
 
@@ -81,7 +81,7 @@ def test_a_token_is_demanded_where_one_is_set(tmp_path):
         world.env["SCRAPE_TOKEN"] = "0123456789abcdef"
         right = {"Authorization": "Bearer 0123456789abcdef"}
         wrong = {"Authorization": "Bearer 0123456789abcdeg"}
-        answers = look(world, lambda: scrape(port), lambda: scrape(port, **wrong), lambda: scrape(port, **right))
+        answers = ask_after(world, lambda: scrape(port), lambda: scrape(port, **wrong), lambda: scrape(port, **right))
         assert [answer[0] for answer in answers] == [401, 401, 200]
 
 
@@ -92,7 +92,7 @@ def test_a_client_that_says_nothing_keeps_no_other_waiting_for_long(tmp_path):
             with socket.create_connection(("127.0.0.1", port)):
                 return scrape(port)
 
-        (answer,) = look(world, scrape_behind_a_silent_client)
+        (answer,) = ask_after(world, scrape_behind_a_silent_client)
         assert answer[0] == 200
 
 

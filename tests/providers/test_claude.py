@@ -81,7 +81,7 @@ PROFILE = b'{"account": {"uuid": "u", "email_address": "me@example.com"}, "organ
 PROFILE_URL, ACCOUNT_URL = claude.OWNER_URLS
 
 
-class Door:
+class FakeServer:
     """Answers usage always, and the owner as configured; records the requests."""
 
     def __init__(self, profile: Response | Exception, account: Response | Exception | None = None) -> None:
@@ -98,24 +98,24 @@ class Door:
         return said
 
 
-def ask(door: Door, kept: dict, **extra: str):
+def ask(server: FakeServer, kept: dict, **extra: str):
     login = Credential(provider="claude", source_name="p", path="p", token="t", extra=extra)
-    return fetch.poll_account(PROVIDER, login, now=lambda: NOW, send=door, read_database=nowhere, provider_state=kept)
+    return fetch.poll_account(PROVIDER, login, now=lambda: NOW, send=server, read_database=nowhere, provider_state=kept)
 
 
 def test_only_one_question_is_asked_for_an_answer():
-    door, kept = Door(OfflineError("never asked")), {}
+    server, kept = FakeServer(OfflineError("never asked")), {}
     for _ in range(3):
-        assert ask(door, kept).account_name == ""
-    assert door.asked == [claude.USAGE_URL] * 3
+        assert ask(server, kept).account_name == ""
+    assert server.asked == [claude.USAGE_URL] * 3
 
 
 def test_a_nameless_login_beside_others_is_asked_whose_it_is_once_for_each_token():
-    door, kept = Door(Response(status=200, body=PROFILE, received_at=NOW)), {}
+    server, kept = FakeServer(Response(status=200, body=PROFILE, received_at=NOW)), {}
     for _ in range(3):
-        snapshot = ask(door, kept, others="yes")
+        snapshot = ask(server, kept, others="yes")
         assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
-    assert door.asked == [claude.USAGE_URL, PROFILE_URL, claude.USAGE_URL, claude.USAGE_URL]
+    assert server.asked == [claude.USAGE_URL, PROFILE_URL, claude.USAGE_URL, claude.USAGE_URL]
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_a_nameless_login_beside_others_is_asked_whose_it_is_once_for_each_token
     ],
 )
 def test_not_learning_whose_it_is_costs_no_reading_and_is_not_tried_again(profile):
-    door, kept = Door(profile), {}
+    server, kept = FakeServer(profile), {}
     for _ in range(2):
-        snapshot = ask(door, kept, others="yes")
+        snapshot = ask(server, kept, others="yes")
         assert [reading.window for reading in snapshot.readings] == ["five_hour"]
         assert (snapshot.account, snapshot.account_name) == ("", "")
-    assert door.asked.count(PROFILE_URL) == 1
+    assert server.asked.count(PROFILE_URL) == 1
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_the_account_is_asked_if_the_profile_has_no_owner(profile, account, name
     first, second = (
         Response(status=status, body=json.dumps(body).encode(), received_at=NOW) for status, body in (profile, account)
     )
-    door = Door(first, second)
-    assert ask(door, {}, others="yes").account_name == name
-    assert len(door.asked) == 1 + asked
+    server = FakeServer(first, second)
+    assert ask(server, {}, others="yes").account_name == name
+    assert len(server.asked) == 1 + asked
 
 
 def test_one_account_with_two_tokens_is_merged(tmp_path):
@@ -164,9 +164,9 @@ def test_one_account_with_two_tokens_is_merged(tmp_path):
     account = {"oauthAccount": {"accountUuid": "uuid-1", "emailAddress": "Me@example.com"}}
     (tmp_path / ".claude.json").write_text(json.dumps(account))
     nameless, named = fetch.find_logins(PROVIDER, machine(tmp_path)).credentials
-    door = Door(Response(status=200, body=PROFILE, received_at=NOW))
+    server = FakeServer(Response(status=200, body=PROFILE, received_at=NOW))
     snapshot = fetch.poll_account(
-        PROVIDER, nameless, now=lambda: NOW, send=door, read_database=nowhere, provider_state={}
+        PROVIDER, nameless, now=lambda: NOW, send=server, read_database=nowhere, provider_state={}
     )
     assert snapshot.account_name.casefold() == named.account_name.casefold()
     owners = {accounts.hash_token(nameless): named.account}

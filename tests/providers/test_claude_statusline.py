@@ -82,7 +82,7 @@ def test_an_impossible_percentage_or_reset_is_left_out(used, ends):
     assert parse_statusline(limits(used, ends.timestamp()), NOW) is None
 
 
-def believed(used, suspect=None):
+def make_states(used, suspect=None):
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=used, resets_at=ENDS)
     state = create_series_state(Series(provider="claude", window="five_hour"), NOW)
     doubted = (
@@ -104,7 +104,7 @@ def believed(used, suspect=None):
 )
 def test_a_line_is_compared_with_the_last_believed_value(used, is_news, why):
     snapshot = parse_statusline(limits(used), NOW)
-    assert (filter_newer_readings(snapshot, believed(11.0, suspect=95.0)) is not None) is is_news, why
+    assert (filter_newer_readings(snapshot, make_states(11.0, suspect=95.0)) is not None) is is_news, why
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_line_is_compared_with_the_last_believed_value(used, is_news, why):
 )
 def test_only_what_moves_on_is_news(used, ends, is_news, why):
     snapshot = parse_statusline(limits(used, ends.timestamp()), NOW)
-    assert (filter_newer_readings(snapshot, believed(30.0)) is not None) is is_news, why
+    assert (filter_newer_readings(snapshot, make_states(30.0)) is not None) is is_news, why
 
 
 def test_a_window_not_known_before_is_news():

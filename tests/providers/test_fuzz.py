@@ -18,7 +18,7 @@ DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 1, 29, 15, tzinfo=UTC)
 MINE = ("claude", "codex")
 
-odd = st.recursive(
+odd_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
@@ -36,34 +36,34 @@ def bodies(provider: str) -> list[Any]:
     return [exchange["body"] for exchange in good if isinstance(exchange.get("body"), dict)]
 
 
-def places(value: Any, path: tuple = ()) -> list[tuple]:
-    """The way to every field of a body, at any depth."""
+def list_paths(value: Any, path: tuple = ()) -> list[tuple]:
+    """The path of every field of a body, at any depth."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [way for key, item in inner for way in [(*path, key), *places(item, (*path, key))]]
+    return [each for key, item in inner for each in [(*path, key), *list_paths(item, (*path, key))]]
 
 
-def put(value: Any, way: tuple, new: Any) -> Any:
-    """The same body with one field replaced; unchanged where an earlier replacement took the way away."""
-    if not way:
+def replace_field(value: Any, path: tuple, new: Any) -> Any:
+    """The same body with one field replaced; unchanged where an earlier replacement removed the path."""
+    if not path:
         return new
-    if isinstance(value, dict) and way[0] in value:
-        return {**value, way[0]: put(value[way[0]], way[1:], new)}
-    if isinstance(value, list) and isinstance(way[0], int) and way[0] < len(value):
-        return [*value[: way[0]], put(value[way[0]], way[1:], new), *value[way[0] + 1 :]]
+    if isinstance(value, dict) and path[0] in value:
+        return {**value, path[0]: replace_field(value[path[0]], path[1:], new)}
+    if isinstance(value, list) and isinstance(path[0], int) and path[0] < len(value):
+        return [*value[: path[0]], replace_field(value[path[0]], path[1:], new), *value[path[0] + 1 :]]
     return value
 
 
-def leaves(value: Any) -> list[Any]:
+def list_leaves(value: Any) -> list[Any]:
     if isinstance(value, (dict, list)):
-        return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in leaves(item)]
+        return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in list_leaves(item)]
     return [value]
 
 
 @st.composite
-def broken(draw: st.DrawFn, provider: str) -> Any:
+def broken_bodies(draw: st.DrawFn, provider: str) -> Any:
     body = draw(st.sampled_from(bodies(provider)))
-    for way in draw(st.lists(st.sampled_from(places(body) or [()]), max_size=6)):
-        body = put(body, way, draw(odd))
+    for path in draw(st.lists(st.sampled_from(list_paths(body) or [()]), max_size=6)):
+        body = replace_field(body, path, draw(odd_values))
     return body
 
 
@@ -76,7 +76,7 @@ def ask(provider: str, body: bytes) -> Snapshot | PollFailure:
     )  # fmt: skip
 
 
-def sound(outcome: Snapshot | PollFailure) -> None:
+def check_outcome(outcome: Snapshot | PollFailure) -> None:
     if isinstance(outcome, PollFailure):
         assert outcome.kind in ("shape", "blocked")
         assert "unexpected" not in outcome.message
@@ -92,9 +92,9 @@ def sound(outcome: Snapshot | PollFailure) -> None:
             assert amount is None or amount.is_finite()
 
 
-def said(body: Any, *, amounts: bool) -> set[float]:
+def list_possible_percents(body: Any, *, amounts: bool) -> set[float]:
     """Every percentage that the body can mean: a number in it; of amounts also one in another, or what one leaves."""
-    numbers = {number for leaf in leaves(body) if (number := parsing.parse_number(leaf)) is not None}
+    numbers = {number for leaf in list_leaves(body) if (number := parsing.parse_number(leaf)) is not None}
     if amounts:
         numbers |= {max(0, 100 - number) for number in numbers} | {
             part / whole * 100 for part in numbers for whole in numbers if whole > 0
@@ -106,13 +106,13 @@ def said(body: Any, *, amounts: bool) -> set[float]:
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_nothing_is_read_that_the_body_does_not_say(provider, data):
-    body = data.draw(broken(provider))
+    body = data.draw(broken_bodies(provider))
     outcome = ask(provider, json.dumps(body).encode())
-    sound(outcome)
+    check_outcome(outcome)
     for reading in outcome.readings if isinstance(outcome, Snapshot) else ():
         if reading.used_percent is not None:
             amounts = reading.limit is not None or reading.window == "individual_limit"
-            assert round(reading.used_percent, 6) in said(body, amounts=amounts)
+            assert round(reading.used_percent, 6) in list_possible_percents(body, amounts=amounts)
 
 
 @pytest.mark.parametrize(
@@ -129,20 +129,20 @@ def test_a_broken_field_costs_its_own_window_and_no_other(provider, name, owner,
     body = json.loads((DATA / provider / f"{name}.json").read_text(encoding="utf-8"))["exchanges"][0]["body"]
     whole = ask(provider, json.dumps(body).encode())
     key = data.draw(st.sampled_from(sorted(owner)))
-    way = (key, *data.draw(st.sampled_from([(), *places(body[key])])))
-    outcome = ask(provider, json.dumps(put(body, way, data.draw(odd))).encode())
-    others = [reading for reading in whole.readings if not _owned(reading.window, owner[key])]
+    path = (key, *data.draw(st.sampled_from([(), *list_paths(body[key])])))
+    outcome = ask(provider, json.dumps(replace_field(body, path, data.draw(odd_values))).encode())
+    others = [reading for reading in whole.readings if not _is_owned(reading.window, owner[key])]
     assert [reading for reading in outcome.readings if reading in others] == others
 
 
-def _owned(window: str, owned: str) -> bool:
+def _is_owned(window: str, owned: str) -> bool:
     return any(window == word or (word.endswith("spark") and window.startswith(word)) for word in owned.split())
 
 
 @pytest.mark.parametrize("provider", MINE)
-@given(body=st.binary(max_size=300) | odd.map(lambda value: json.dumps(value).encode()))
+@given(body=st.binary(max_size=300) | odd_values.map(lambda value: json.dumps(value).encode()))
 def test_a_body_of_anything_at_all_is_a_failure_or_sound(provider, body):
-    sound(ask(provider, body))
+    check_outcome(ask(provider, body))
 
 
 @pytest.mark.parametrize("provider", MINE)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.providers.codex.test_cache import USAGE
 from tests.providers.codex.test_extras import IN_HAND, MONTHLY, RESETS, SPENT, TEAM
-from tests.providers.test_fuzz import odd, places, put, sound
+from tests.providers.test_fuzz import check_outcome, list_paths, odd_values, replace_field
 from watcher.core.model import Response, Snapshot
 from watcher.credentials import Credential, HostInfo, chatgpt
 from watcher.credentials.files import UnusableSourceError
@@ -21,17 +21,17 @@ ANYTHING = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.fun
 
 
 @st.composite
-def broken(draw, whole):
-    for way in draw(st.lists(st.sampled_from(places(whole)), max_size=5)):
-        whole = put(whole, way, draw(odd))
-    return draw(st.sampled_from([whole, draw(odd)]))
+def broken_bodies(draw, whole):
+    for path in draw(st.lists(st.sampled_from(list_paths(whole)), max_size=5)):
+        whole = replace_field(whole, path, draw(odd_values))
+    return draw(st.sampled_from([whole, draw(odd_values)]))
 
 
 def nowhere(question):
     raise AssertionError(f"asked {question}")
 
 
-@given(monthly=broken(SPENT), resets=broken(IN_HAND))
+@given(monthly=broken_bodies(SPENT), resets=broken_bodies(IN_HAND))
 @ANYTHING
 def test_no_further_request_costs_the_usage(monthly, resets):
     said = {codex.USAGE_URL: TEAM, MONTHLY: monthly, RESETS: resets}
@@ -46,12 +46,12 @@ def test_no_further_request_costs_the_usage(monthly, resets):
         codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=nowhere, provider_state={}
     )
     assert isinstance(outcome, Snapshot), outcome
-    sound(outcome)
+    check_outcome(outcome)
     assert (outcome.readings[0].window, outcome.readings[0].used_percent) == ("weekly", 9)
     assert outcome.note is None or outcome.note.isprintable()
 
 
-@given(usage=broken(USAGE))
+@given(usage=broken_bodies(USAGE))
 @ANYTHING
 def test_any_cache_is_sound_or_an_error_with_a_hint(usage):
     login = Credential(
@@ -65,7 +65,7 @@ def test_any_cache_is_sound_or_an_error_with_a_hint(usage):
         codex.PROVIDER, login, now=lambda: NOW, send=nowhere, read_database=nowhere, provider_state={}
     )
     if isinstance(outcome, Snapshot):
-        sound(outcome)
+        check_outcome(outcome)
         assert {each.source for each in outcome.readings} == {"cache"}
     else:
         assert outcome.kind == "not_signed_in"
@@ -74,19 +74,23 @@ def test_any_cache_is_sound_or_an_error_with_a_hint(usage):
 LIMIT = {"limit_type": "credits", "limit_window": "5h", "max_value": 9, "current_value": 3, "source": "aggregate"}
 
 
-@given(content=broken({"limits": [LIMIT, {**LIMIT, "source": None}], "upstream_limits": [LIMIT], "total_cost_usd": 1}))
+@given(
+    content=broken_bodies(
+        {"limits": [LIMIT, {**LIMIT, "source": None}], "upstream_limits": [LIMIT], "total_cost_usd": 1}
+    )
+)
 @ANYTHING
 def test_any_answer_of_a_proxy_gives_sound_readings(content):
     readings = api_keys.parse_readings(content if isinstance(content, dict) else {})
     if readings:
-        sound(Snapshot(provider="codex", at=NOW, readings=tuple(readings)))
+        check_outcome(Snapshot(provider="codex", at=NOW, readings=tuple(readings)))
 
 
 ACCOUNT = {"id": "i", "accountID": "ws-1", "email": "me@x.io", "access": "t", "expires": 5, "enabled": True}
 CACHED = {**ACCOUNT, "access": "", "usage": {}}
 
 
-@given(content=broken({"accounts": [ACCOUNT, CACHED], "openai": {"access": "t"}, "tokens": None}))
+@given(content=broken_bodies({"accounts": [ACCOUNT, CACHED], "openai": {"access": "t"}, "tokens": None}))
 @ANYTHING
 def test_any_plugin_file_gives_logins_or_one_error(content, tmp_path):
     path = tmp_path / ".opencode/openai-codex-accounts.json"

@@ -37,18 +37,18 @@ JSON = st.recursive(
 )
 
 
-def leaves(value, path=()):
+def list_leaves(value, path=()):
     """Every place in a JSON value."""
     yield path
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from leaves(inner, (*path, key))
+            yield from list_leaves(inner, (*path, key))
     if isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from leaves(inner, (*path, index))
+            yield from list_leaves(inner, (*path, index))
 
 
-def put(value, path, new):
+def replace_field(value, path, new):
     if not path:
         return new
     inner = value
@@ -85,8 +85,10 @@ def test_any_field_may_become_anything(data):
     bodies = []
     for exchange in record["exchanges"]:
         body = copy.deepcopy(exchange.get("body", {}))
-        for place in data.draw(st.lists(st.sampled_from(list(leaves(body))), max_size=6, unique=True), label="places"):
-            body = put(body, place, data.draw(JSON, label="value"))
+        for place in data.draw(
+            st.lists(st.sampled_from(list(list_leaves(body))), max_size=6, unique=True), label="places"
+        ):
+            body = replace_field(body, place, data.draw(JSON, label="value"))
         bodies.append((exchange["status"], json.dumps(body).encode()))
     outcome = ask(provider, record, bodies)
     event_of(outcome)

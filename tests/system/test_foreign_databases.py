@@ -27,7 +27,7 @@ sys.stdin.read()
 """
 
 
-def make(path, *, journal="wal", value="first"):
+def make_database(path, *, journal="wal", value="first"):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(f"PRAGMA journal_mode={journal}")
     connection.execute("CREATE TABLE ItemTable (key TEXT UNIQUE ON CONFLICT REPLACE, value BLOB)")
@@ -37,7 +37,7 @@ def make(path, *, journal="wal", value="first"):
 
 
 @contextmanager
-def held(path, *statements):
+def hold_open(path, *statements):
     """Another process that has done these statements and keeps its connection open."""
     argv = [sys.executable, "-c", HOLDER, str(path), *statements]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -54,69 +54,69 @@ def ask(path, sql="SELECT value FROM ItemTable WHERE key = ?", parameters=("k",)
     )
 
 
-def traces(folder):
+def read_files(folder):
     return {each.name: (each.stat().st_mtime_ns, each.read_bytes()) for each in folder.iterdir()}
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_a_database_at_rest_is_read_and_left_as_it_was(tmp_path, journal):
-    path = make(tmp_path / "state.vscdb", journal=journal)
-    before = traces(tmp_path)
+    path = make_database(tmp_path / "state.vscdb", journal=journal)
+    before = read_files(tmp_path)
     answer = ask(path)
     assert (answer.rows, answer.received_at) == ((("first",),), NOW)
     assert answer.modified_at.timestamp() == pytest.approx(path.stat().st_mtime)
-    assert traces(tmp_path) == before
+    assert read_files(tmp_path) == before
 
 
 def test_what_another_process_has_only_written_to_its_log_is_read_and_nothing_is_touched(tmp_path):
-    path = make(tmp_path / "state.vscdb")
-    with held(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')"):
-        before = traces(tmp_path)
+    path = make_database(tmp_path / "state.vscdb")
+    with hold_open(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+        before = read_files(tmp_path)
         assert b"second" not in path.read_bytes()
         answer = ask(path)
         assert answer.rows == (("second",),)
         assert answer.modified_at.timestamp() == pytest.approx((tmp_path / "state.vscdb-wal").stat().st_mtime)
-        assert traces(tmp_path) == before
+        assert read_files(tmp_path) == before
 
 
 def test_the_log_of_a_program_that_crashed_is_read(tmp_path):
-    path = make(tmp_path / "state.vscdb")
-    with held(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')") as process:
+    path = make_database(tmp_path / "state.vscdb")
+    with hold_open(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')") as process:
         process.kill()
         process.wait()
-        before = traces(tmp_path)
+        before = read_files(tmp_path)
         assert ask(path).rows == (("second",),)
-        assert traces(tmp_path) == before
+        assert read_files(tmp_path) == before
 
 
 def test_a_link_is_followed_to_where_the_log_is(tmp_path):
-    path = make(tmp_path / "state.vscdb")
+    path = make_database(tmp_path / "state.vscdb")
     link = tmp_path / "elsewhere" / "link.vscdb"
     link.parent.mkdir()
     link.symlink_to(path)
-    with held(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+    with hold_open(path, "PRAGMA wal_autocheckpoint=0", "INSERT INTO ItemTable VALUES ('k', 'second')"):
         assert ask(link).rows == (("second",),)
     assert [each.name for each in link.parent.iterdir()] == ["link.vscdb"]
 
 
 def test_a_log_without_its_index_is_read_from_a_copy(tmp_path, monkeypatch):
     monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
-    path = make(tmp_path / "state.vscdb")
-    with held(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+    path = make_database(tmp_path / "state.vscdb")
+    with hold_open(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
         assert not (tmp_path / "state.vscdb-shm").exists()
-        before = traces(tmp_path)
+        before = read_files(tmp_path)
         assert ask(path).rows == (("second",),)
-        assert traces(tmp_path) == before
+        assert read_files(tmp_path) == before
 
 
 def test_a_locked_rollback_database_gives_what_was_committed(tmp_path, monkeypatch):
     monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
-    path = make(tmp_path / "state.vscdb", journal="delete")
+    path = make_database(tmp_path / "state.vscdb", journal="delete")
     statements = ("BEGIN EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'not yet')")
-    with held(path, *statements):
-        before = traces(tmp_path)
+    with hold_open(path, *statements):
+        before = read_files(tmp_path)
         assert ask(path).rows == (("first",),)
-        assert traces(tmp_path) == before
+        assert read_files(tmp_path) == before
 
 
 def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
@@ -132,8 +132,8 @@ def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
         seen.append(stat.S_IMODE(target.parent.stat().st_mode))
 
     monkeypatch.setattr(foreign_databases, "_copy_database", looking)
-    path = make(tmp_path / "state.vscdb")
-    with held(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
+    path = make_database(tmp_path / "state.vscdb")
+    with hold_open(path, "PRAGMA locking_mode=EXCLUSIVE", "INSERT INTO ItemTable VALUES ('k', 'second')"):
         ask(path)
     assert seen == [0o700]
     assert list(place.iterdir()) == []
@@ -142,14 +142,14 @@ def test_copies_are_private_and_do_not_stay(tmp_path, monkeypatch):
 def test_a_locked_database_too_large_to_copy_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(foreign_databases, "LOCK_TIMEOUT_S", 0.05)
     monkeypatch.setattr(foreign_databases, "MAX_COPY_BYTES", 10)
-    path = make(tmp_path / "state.vscdb", journal="delete")
-    with held(path, "BEGIN EXCLUSIVE"), pytest.raises(TimedOutError) as caught:
+    path = make_database(tmp_path / "state.vscdb", journal="delete")
+    with hold_open(path, "BEGIN EXCLUSIVE"), pytest.raises(TimedOutError) as caught:
         ask(path)
     assert str(caught.value) == f"{path} is locked by another program and too large to copy; it is read again later"
 
 
 def test_a_file_that_keeps_changing_is_reported(tmp_path, monkeypatch):
-    path = make(tmp_path / "state.vscdb")
+    path = make_database(tmp_path / "state.vscdb")
     rows = foreign_databases._query_rows
 
     def while_it_is_written(uri, question):
@@ -163,11 +163,11 @@ def test_a_file_that_keeps_changing_is_reported(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["a b.db", "100%.db", "what?.db", "hash#1.db", "ümlaut.db", "file:x?mode=rwc.db"])
 def test_any_file_name_will_do(tmp_path, name):
-    assert ask(make(tmp_path / name)).rows == (("first",),)
+    assert ask(make_database(tmp_path / name)).rows == (("first",),)
 
 
 def test_a_missing_table_has_no_rows(tmp_path):
-    assert ask(make(tmp_path / "other.vscdb"), "SELECT value FROM Other", ()).rows == ()
+    assert ask(make_database(tmp_path / "other.vscdb"), "SELECT value FROM Other", ()).rows == ()
 
 
 def test_an_empty_file_has_no_rows(tmp_path):
@@ -178,7 +178,7 @@ def test_an_empty_file_has_no_rows(tmp_path):
 
 
 def test_text_that_is_not_utf_8_loses_only_its_bad_bytes(tmp_path):
-    path = make(tmp_path / "state.vscdb")
+    path = make_database(tmp_path / "state.vscdb")
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE ItemTable SET value = CAST(x'41ff42' AS TEXT)")
     connection.close()
@@ -202,7 +202,7 @@ def test_a_damaged_file_is_reported(tmp_path, content):
 
 
 def test_damage_after_the_header_is_reported(tmp_path):
-    path = make(tmp_path / "state.vscdb", value="x" * 20000)
+    path = make_database(tmp_path / "state.vscdb", value="x" * 20000)
     content = bytearray(path.read_bytes())
     content[4096:] = b"\xee" * (len(content) - 4096)
     path.write_bytes(content)
@@ -211,13 +211,13 @@ def test_damage_after_the_header_is_reported(tmp_path):
 
 
 def test_an_unknown_layout_is_reported(tmp_path):
-    path = make(tmp_path / "state.vscdb")
+    path = make_database(tmp_path / "state.vscdb")
     with pytest.raises(ShapeChangedError, match=r"has a new layout \(no such column: other\)"):
         ask(path, "SELECT other FROM ItemTable", ())
 
 
 def test_a_file_without_permission_is_reported(open_folder, unprivileged):
-    path = make(open_folder / "state.vscdb")
+    path = make_database(open_folder / "state.vscdb")
     path.chmod(0)
     with unprivileged(), pytest.raises(ForbiddenError) as caught:
         ask(path)
@@ -230,21 +230,21 @@ MANY = (
 
 
 def test_a_transaction_that_a_crash_left_half_written_is_not_read(tmp_path):
-    path = make(tmp_path / "state.vscdb", journal="delete")
+    path = make_database(tmp_path / "state.vscdb", journal="delete")
     statements = (
         "PRAGMA cache_size=1",
         "BEGIN",
         "UPDATE ItemTable SET value = 'half'",
         f"INSERT INTO ItemTable {MANY}",
     )
-    with held(path, *statements) as process:
+    with hold_open(path, *statements) as process:
         process.kill()
         process.wait()
         assert (tmp_path / "state.vscdb-journal").stat().st_size > 0
         assert b"half" in path.read_bytes() or path.stat().st_size > 20_000
-        before = traces(tmp_path)
+        before = read_files(tmp_path)
         assert ask(path).rows == (("first",),)
-        assert traces(tmp_path) == before
+        assert read_files(tmp_path) == before
 
 
 WRITER = """
@@ -259,7 +259,7 @@ for count in range(300):
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_a_database_under_constant_writes_is_read_whole_or_reported_as_busy(tmp_path, journal):
-    path = make(tmp_path / "state.vscdb", journal=journal, value="0000" * 2000)
+    path = make_database(tmp_path / "state.vscdb", journal=journal, value="0000" * 2000)
     argv = [sys.executable, "-c", WRITER, str(path)]
     seen = []
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:

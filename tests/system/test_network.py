@@ -251,7 +251,7 @@ def test_a_loopback_address_never_goes_to_the_proxy(host):
 
 
 @contextmanager
-def talking(answer: bytes | None):
+def serve_bytes(answer: bytes | None):
     """Something that answers every connection with these bytes and hangs up; None: it never answers."""
     listener, done = socket.create_server(("127.0.0.1", 0)), threading.Event()
 
@@ -297,7 +297,7 @@ def talking(answer: bytes | None):
     ids=["407", "403", "html", "not http", "hangs"],
 )
 def test_a_proxy_that_is_of_no_use_is_named_without_its_password(answer, kind, words):
-    with talking(answer) as address:
+    with serve_bytes(answer) as address:
         error = refusal(proxy=f"http://me:hunter2@{address}", timeout_s=0.5)
     assert isinstance(error, kind)
     assert str(error).startswith(f"usage.invalid: the proxy {address} {words}")

@@ -145,7 +145,7 @@ def test_firing_and_resolved_alternate(rows):
 inserted = st.lists(st.tuples(st.integers(0, 25), st.floats(0.01, 0.99), silence), max_size=8)
 
 
-def mixed_with(answers, insertions):
+def insert_results(answers, insertions):
     """The answers with unknown results between them: (before which answer, at what part of the pause, what)."""
     added = []
     for place, part, what in insertions:
@@ -159,7 +159,7 @@ def mixed_with(answers, insertions):
 @given(polls, inserted)
 def test_silence_inserted_anywhere_changes_no_transition(rows, insertions):
     answers = list(history(rows))
-    mixed = mixed_with(answers, insertions)
+    mixed = insert_results(answers, insertions)
     assert [each.key for each in list_transitions(RULES, mixed)] == [
         each.key for each in list_transitions(RULES, answers)
     ]
@@ -171,7 +171,7 @@ def test_silence_inserted_anywhere_changes_no_transition(rows, insertions):
 )  # each is believed: a suspect reading is a lost poll
 def test_silence_inserted_between_regular_polls_does_not_move_a_timer(values, insertions):
     answers = list(history([(5, value) for value in values]))
-    mixed, clocks = mixed_with(answers, insertions), HOLDING[:1]
+    mixed, clocks = insert_results(answers, insertions), HOLDING[:1]
     assert [each.key for each in list_transitions(clocks, mixed)] == [
         each.key for each in list_transitions(clocks, answers)
     ]
@@ -188,7 +188,7 @@ def test_silence_in_a_longer_pause_may_only_delay_a_rule_with_for(rows, insertio
     answers = list(history(rows))
     clocks = HOLDING[:1]
     undisturbed = [each.at for each in list_transitions(clocks, answers)]
-    disturbed = [each.at for each in list_transitions(clocks, mixed_with(answers, insertions))]
+    disturbed = [each.at for each in list_transitions(clocks, insert_results(answers, insertions))]
     assert not disturbed or disturbed[0] >= undisturbed[0]
 
 

@@ -117,12 +117,12 @@ def to_bytes(text):
     return text if isinstance(text, bytes) else text.encode()
 
 
-def become(*lines):
+def build_results(*lines):
     return list(build_poll_results(read_history_lines(map(to_bytes, lines), "readings.jsonl", set())))
 
 
 def test_a_line_of_the_contract_becomes_a_reading():
-    (snapshot,) = become(
+    (snapshot,) = build_results(
         line(
             account="me",
             window="five_hour",
@@ -144,12 +144,12 @@ def test_a_line_of_the_contract_becomes_a_reading():
 
 
 def test_unknown_may_be_null_or_left_out():
-    left_out, null = become(line(window="five_hour"), line(account="b", window="five_hour", used_percent=None))
+    left_out, null = build_results(line(window="five_hour"), line(account="b", window="five_hour", used_percent=None))
     assert left_out.readings == null.readings
 
 
 def test_lines_of_one_instant_and_account_are_one_answer():
-    one, other = become(
+    one, other = build_results(
         line(window="five_hour", used_percent=1),
         line(window="seven_day", used_percent=2),
         line(account="b", window="five_hour", used_percent=3),
@@ -159,13 +159,13 @@ def test_lines_of_one_instant_and_account_are_one_answer():
 
 
 def test_an_error_is_a_failure():
-    (failure,) = become(line(account="me", error="rate_limited"))
+    (failure,) = build_results(line(account="me", error="rate_limited"))
     assert isinstance(failure, PollFailure)
     assert (failure.kind, failure.message, failure.account) == ("rate_limited", "rate limited", "me")
 
 
 def test_empty_lines_are_left_out():
-    assert len(become("", line(window="five_hour"), "  \n", b"")) == 1
+    assert len(build_results("", line(window="five_hour"), "  \n", b"")) == 1
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_empty_lines_are_left_out():
     ],
 )
 def test_the_kind_follows_from_the_length_or_the_name(window, seconds, kind):
-    assert become(line(window=window, window_seconds=seconds))[0].readings[0].kind is kind
+    assert build_results(line(window=window, window_seconds=seconds))[0].readings[0].kind is kind
 
 
 def test_a_balance_in_dollars_is_money():
-    (snapshot,) = become(line(provider="nano_gpt", window="balance_usd", remaining=4.5))
+    (snapshot,) = build_results(line(provider="nano_gpt", window="balance_usd", remaining=4.5))
     assert snapshot.readings[0].unit == "usd"
 
 
@@ -214,23 +214,23 @@ def test_a_balance_in_dollars_is_money():
 )
 def test_an_invalid_line_is_named_with_what_is_wrong(text, said):
     with pytest.raises(UsageError) as caught:
-        become(line(window="five_hour"), text)
+        build_results(line(window="five_hour"), text)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_number_out_of_range_is_refused():
     with pytest.raises(UsageError):
-        become('{"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "w", "used_percent": 1e999}')
+        build_results('{"at": "2026-03-02T09:00:00Z", "provider": "claude", "window": "w", "used_percent": 1e999}')
 
 
 def test_a_byte_order_mark_before_the_first_line_is_not_part_of_it():
     text = line(window="five_hour", used_percent=81)
-    assert become(b"\xef\xbb\xbf" + text.encode()) == become(text)
+    assert build_results(b"\xef\xbb\xbf" + text.encode()) == build_results(text)
 
 
 def test_a_null_account_is_no_account():
-    assert become(line(account=None, window="five_hour")) == become(line(window="five_hour"))
+    assert build_results(line(account=None, window="five_hour")) == build_results(line(window="five_hour"))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_null_account_is_no_account():
 )
 def test_an_impossible_time_or_number_is_named_with_its_line(parts, wrong):
     with pytest.raises(UsageError) as caught:
-        become(line(window="five_hour"), line(window="five_hour", **parts))
+        build_results(line(window="five_hour"), line(window="five_hour", **parts))
     assert str(caught.value) == f"readings.jsonl, line 2: {wrong}"
 
 
@@ -258,7 +258,7 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key():
     with pytest.raises(
         UsageError, match=r"line 1: `used_percent`: Expected `float \| null`, got `str`; one reading is"
     ):
-        become(line(window="five_hour", used_percent="90"))
+        build_results(line(window="five_hour", used_percent="90"))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key():
 )
 def test_a_misspelled_key_is_an_error(parts, said):
     with pytest.raises(UsageError, match=r"^readings\.jsonl, line 1: unknown key ") as refused:
-        become(line(**parts))
+        build_results(line(**parts))
     assert said in str(refused.value)
 
 

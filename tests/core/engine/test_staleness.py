@@ -76,9 +76,9 @@ def answered_state():
 
 def due(when="*.age > 45m", *, states=None, alerts=(), more="", now=NOW):
     compiled = map(compile_rule, parse_rules(f'[[rule]]\nname = "q"\nwhen = "{when}"\n{more}', "rules.toml"))
-    silent = [one for one in compiled if one.is_availability_rule]
+    silent_state = [one for one in compiled if one.is_availability_rule]
     found = find_next_due(
-        silent, [answered_state()] if states is None else states, alerts, lambda _compiled, _state: True, now
+        silent_state, [answered_state()] if states is None else states, alerts, lambda _compiled, _state: True, now
     )
     return None if found is None else found - NOW
 
@@ -135,11 +135,11 @@ def failure(provider, at, kind="offline"):
     return PollFailure(provider=provider, at=at, kind=kind, message="no network")
 
 
-def silent(provider, at, kind="offline"):
+def silent_state(provider, at, kind="offline"):
     return snapshots.mark_failed(answered(provider, at - EVERY), failure(provider, at, kind), EVERY)
 
 
-CLAUDE, CODEX = silent("claude", NOW), silent("codex", NOW + M)
+CLAUDE, CODEX = silent_state("claude", NOW), silent_state("codex", NOW + M)
 
 
 def test_the_second_alert_of_an_outage_repeats_the_first():
@@ -151,7 +151,7 @@ def test_the_first_alert_of_an_outage_repeats_nothing():
 
 
 def test_an_alert_that_fired_for_another_reason_reports_no_outage():
-    expired = silent("claude", NOW, kind="expired")
+    expired = silent_state("claude", NOW, kind="expired")
     assert not staleness.is_outage_reported([expired, CODEX], {expired.series})
 
 

@@ -12,34 +12,34 @@ from watcher.delivery import dispatcher
 UNKNOWN = DeliveryOutcome(delivered=None, detail="no answer within 20 s")
 
 
-def begun(row):
+def begin_attempt(row):
     return dispatcher.prepare_attempt(row, {}, routing(), NOW)
 
 
 def test_a_refusal_after_an_attempt_of_unknown_fate_leaves_it_unknown():
-    waiting = apply_outcome(begun(delivery()), UNKNOWN, NOW, 0.0)
+    waiting = apply_outcome(begin_attempt(delivery()), UNKNOWN, NOW, 0.0)
     assert waiting.in_doubt
-    again = apply_outcome(begun(waiting), failed(), NOW, 0.0)
+    again = apply_outcome(begin_attempt(waiting), failed(), NOW, 0.0)
     assert again.in_doubt
     assert again.last_response == "answered 503 Service Unavailable"
-    stopped = apply_outcome(begun(again), failed("answered 404 Not Found", permanent=True), NOW, 0.0)
+    stopped = apply_outcome(begin_attempt(again), failed("answered 404 Not Found", permanent=True), NOW, 0.0)
     assert stopped.in_doubt
 
 
 def test_a_refusal_after_a_crash_in_an_attempt_leaves_its_fate_unknown():
-    cut_off = begun(delivery())  # and nothing more was kept
-    assert apply_outcome(begun(cut_off), failed(), NOW, 0.0).in_doubt
+    cut_off = begin_attempt(delivery())  # and nothing more was kept
+    assert apply_outcome(begin_attempt(cut_off), failed(), NOW, 0.0).in_doubt
 
 
 def test_a_refused_first_attempt_has_certainly_not_arrived():
-    refused = apply_outcome(begun(delivery()), failed(), NOW, 0.0)
+    refused = apply_outcome(begin_attempt(delivery()), failed(), NOW, 0.0)
     assert not refused.in_doubt
-    assert not apply_outcome(begun(refused), failed(), NOW, 0.0).in_doubt
+    assert not apply_outcome(begin_attempt(refused), failed(), NOW, 0.0).in_doubt
 
 
 def test_a_delivered_attempt_settles_its_fate():
-    waiting = apply_outcome(begun(delivery()), UNKNOWN, NOW, 0.0)
-    sent = apply_outcome(begun(waiting), DeliveryOutcome(delivered=True, detail="answered 200 OK"), NOW, 0.0)
+    waiting = apply_outcome(begin_attempt(delivery()), UNKNOWN, NOW, 0.0)
+    sent = apply_outcome(begin_attempt(waiting), DeliveryOutcome(delivered=True, detail="answered 200 OK"), NOW, 0.0)
     assert (sent.state, sent.in_doubt, sent.was_in_doubt) == (DeliveryState.SENT, False, False)
 
 

@@ -451,13 +451,13 @@ def test_a_digest_has_a_rules_own_title_and_message():
 ELSEWHERE = structs.replace(FORMATTER, host="laptop")
 
 
-def read_elsewhere(change, **facts):
+def write_remote_message(change, **facts):
     return write_message(delivery(transitions=(change,), **facts), {}, ELSEWHERE, NOW).message
 
 
 def test_readers_elsewhere_are_told_account_machine_and_zone():
     mine = structs.replace(transition(), account_name="me@example.com")
-    message = read_elsewhere(mine)
+    message = write_remote_message(mine)
     assert message.title == "Claude 5-hour window at 82 %, resets in 1 h 40 min (16:00 CET)"
     assert message.body.splitlines() == [
         "At this rate it runs out at 15:05 CET, 55 min before the reset.",
@@ -468,11 +468,13 @@ def test_readers_elsewhere_are_told_account_machine_and_zone():
 
 @pytest.mark.parametrize("account", ["", "org-Xy12", "3fa94b2c", "8f14e45f-ceea-467f-a1d6-2c3f9b0a7e11"])
 def test_no_internal_id_is_an_account(account):
-    assert read_elsewhere(structs.replace(transition(), account_name=account)).body.endswith("\nSent by laptop.")
+    assert write_remote_message(structs.replace(transition(), account_name=account)).body.endswith("\nSent by laptop.")
 
 
 def test_what_may_have_arrived_before_says_so():
-    assert read_elsewhere(transition(), in_doubt=True).body.endswith("sent by laptop. You may have got this before.")
+    assert write_remote_message(transition(), in_doubt=True).body.endswith(
+        "sent by laptop. You may have got this before."
+    )
 
 
 def test_a_notice_is_told_its_machine_once():

@@ -296,6 +296,27 @@ def test_a_bus_that_never_replies_is_given_up(silent_socket):
     assert answer.reason == "the session bus did not answer within 0.2 s"
 
 
+def show_on_false_bus(tmp_path_factory, respond):
+    """The answer of a notification to a bus that responds with `respond(connection)` and then only reads."""
+    path = str(tmp_path_factory.mktemp("s") / "bus")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                respond(connection)
+                while connection.recv(100):
+                    pass
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
+        serving.join(5)
+    return answer
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -305,24 +326,12 @@ def test_a_bus_that_never_replies_is_given_up(silent_socket):
     ],
 )
 def test_a_bus_that_refuses_is_a_reason_and_not_an_exception(tmp_path_factory, line, reason):
-    path = str(tmp_path_factory.mktemp("s") / "bus")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
+    def refuse(connection):
+        read_line(connection)
+        connection.sendall(line)
+        connection.shutdown(socket.SHUT_WR)
 
-        def refuse():
-            there, _ = listener.accept()
-            with there, suppress(OSError):
-                read_line(there)
-                there.sendall(line)
-                there.shutdown(socket.SHUT_WR)
-                while there.recv(100):
-                    pass
-
-        refusing = threading.Thread(target=refuse)
-        refusing.start()
-        answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
-        refusing.join(5)
+    answer = show_on_false_bus(tmp_path_factory, refuse)
     assert (answer.delivered, answer.reason) == (False, reason)
 
 
@@ -337,25 +346,13 @@ def test_a_bus_that_refuses_is_a_reason_and_not_an_exception(tmp_path_factory, l
     ],
 )
 def test_a_bus_that_talks_nonsense_is_given_up(tmp_path_factory, garbage):
-    path = str(tmp_path_factory.mktemp("s") / "bus")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
+    def talk(connection):
+        read_line(connection)
+        connection.sendall(b"OK 1234deadbeef\r\n")
+        read_line(connection)  # BEGIN
+        connection.sendall(garbage)
 
-        def talk():
-            there, _ = listener.accept()
-            with there, suppress(OSError):
-                read_line(there)
-                there.sendall(b"OK 1234deadbeef\r\n")
-                read_line(there)  # BEGIN
-                there.sendall(garbage)
-                while there.recv(100):
-                    pass
-
-        talking = threading.Thread(target=talk)
-        talking.start()
-        answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={path}"})
-        talking.join(5)
+    answer = show_on_false_bus(tmp_path_factory, talk)
     assert (answer.delivered, answer.is_bus_hung) == (False, True)
 
 

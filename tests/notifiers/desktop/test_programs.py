@@ -1,4 +1,4 @@
-"""The backends that are programs: their exact arguments, and runs against stand-ins that record what they get."""
+"""The backends that are programs: their exact arguments, and runs against fake programs that record what they get."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ def message(**changes):
     return clean_message(samples.message(**changes))
 
 
-class StandIns:
+class FakePrograms:
     """A folder of programs that record, alone on the PATH."""
 
     def __init__(self, folder):
@@ -68,8 +68,8 @@ class StandIns:
 
 
 @pytest.fixture
-def stand_ins(tmp_path):
-    return StandIns(tmp_path)
+def programs(tmp_path):
+    return FakePrograms(tmp_path)
 
 
 def by(platform, sent, there, env=None):
@@ -102,30 +102,30 @@ def test_the_arguments_of_osascript_are_exact():
     )
 
 
-def test_a_new_terminal_notifier_is_tried_first_with_an_unknown_result(stand_ins):
-    stand_ins.add("terminal-notifier", stdout="terminal-notifier 3.0.0.")
-    stand_ins.add("osascript")
-    outcome = by("darwin", message(), stand_ins)
+def test_a_new_terminal_notifier_is_tried_first_with_an_unknown_result(programs):
+    programs.add("terminal-notifier", stdout="terminal-notifier 3.0.0.")
+    programs.add("osascript")
+    outcome = by("darwin", message(), programs)
     assert (outcome.delivered, outcome.accepted) == (None, True)
     assert outcome.detail == (
         "terminal-notifier: handed to macOS, which does not say whether it was shown; "
         "if not, see System Settings, Notifications"
     )
-    assert [seen["argv"][0] for seen in stand_ins.seen()] == ["-version", "-title"]
+    assert [seen["argv"][0] for seen in programs.seen()] == ["-version", "-title"]
 
 
 @pytest.mark.parametrize(("version", "code"), [("terminal-notifier 2.0.0.", 0), ("", 0), ("3.0.0", 1)])
-def test_an_old_or_broken_terminal_notifier_is_passed_over(stand_ins, version, code):
-    stand_ins.add("terminal-notifier", stdout=version, code=code)
-    stand_ins.add("osascript")
-    outcome = by("darwin", message(), stand_ins)
+def test_an_old_or_broken_terminal_notifier_is_passed_over(programs, version, code):
+    programs.add("terminal-notifier", stdout=version, code=code)
+    programs.add("osascript")
+    outcome = by("darwin", message(), programs)
     assert outcome.detail.startswith("osascript: handed to macOS")
     assert (outcome.delivered, outcome.accepted) == (None, True)
 
 
-def test_without_either_every_reason_is_in_the_outcome(stand_ins):
-    stand_ins.add("osascript", code=1)
-    outcome = by("darwin", message(), stand_ins)
+def test_without_either_every_reason_is_in_the_outcome(programs):
+    programs.add("osascript", code=1)
+    outcome = by("darwin", message(), programs)
     assert outcome.delivered is False
     assert outcome.detail == (
         "terminal-notifier: cannot start 'terminal-notifier': No such file or directory; osascript: exit code 1"
@@ -133,15 +133,15 @@ def test_without_either_every_reason_is_in_the_outcome(stand_ins):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_on_macos_the_text_arrives_as_one_argument_and_never_in_the_script(stand_ins, text):
-    stand_ins.add("osascript")
-    by("darwin", message(title=text, body=text), stand_ins)
-    [seen] = stand_ins.seen()
+def test_on_macos_the_text_arrives_as_one_argument_and_never_in_the_script(programs, text):
+    programs.add("osascript")
+    by("darwin", message(title=text, body=text), programs)
+    [seen] = programs.seen()
     assert seen["argv"][-3:] == ["--", text, text]
     assert text not in seen["argv"][1:6:2]
-    stand_ins.add("terminal-notifier", stdout="terminal-notifier 3.1")
-    by("darwin", message(title=text, body=text), stand_ins)
-    argv = stand_ins.seen()[-1]["argv"]
+    programs.add("terminal-notifier", stdout="terminal-notifier 3.1")
+    by("darwin", message(title=text, body=text), programs)
+    argv = programs.seen()[-1]["argv"]
     for name in ("-title", "-message"):
         given = argv[argv.index(name) + 1]
         assert given.removeprefix("\u200b") == text
@@ -215,36 +215,36 @@ def test_a_title_that_is_too_long_for_windows_begins_the_body():
         (1, False, "exit code 1"),
     ],
 )
-def test_powershells_exit_codes_are_understood(stand_ins, code, delivered, reason):
-    stand_ins.add("powershell.exe", code=code)
-    outcome = by("win32", message(), stand_ins)
+def test_powershells_exit_codes_are_understood(programs, code, delivered, reason):
+    programs.add("powershell.exe", code=code)
+    outcome = by("win32", message(), programs)
     assert (outcome.delivered, outcome.detail) == (delivered, f"Windows toast: {reason}")
     assert outcome.accepted is (delivered is None)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_on_windows_no_text_is_among_the_arguments(stand_ins, text):
-    stand_ins.add("powershell.exe")
-    by("win32", message(title=text, body=text), stand_ins)
-    [seen] = stand_ins.seen()
+def test_on_windows_no_text_is_among_the_arguments(programs, text):
+    programs.add("powershell.exe")
+    by("win32", message(title=text, body=text), programs)
+    [seen] = programs.seen()
     assert not [argument for argument in seen["argv"] if text in argument and len(text) > 1]
     assert seen["env"]["WATCHER_TITLE"] == seen["env"]["WATCHER_MESSAGE"] == text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="WSL is Linux")
 @pytest.mark.parametrize("text", HOSTILE)
-def test_in_wsl_the_text_reaches_windows_in_variables_that_are_shared(stand_ins, tmp_path, monkeypatch, text):
+def test_in_wsl_the_text_reaches_windows_in_variables_that_are_shared(programs, tmp_path, monkeypatch, text):
     monkeypatch.setattr(windows, "_WSL_SOCKETS", tmp_path / "run")
-    stand_ins.add("powershell.exe")
+    programs.add("powershell.exe")
     env = {
         "WSL_DISTRO_NAME": "Ubuntu",
         "PATH": str(tmp_path),
         "WSLENV": "GOPATH/l",
         "WSL_INTEROP": "/run/WSL/8_interop",
     }
-    outcome = try_backends(get_backends("linux", env), message(title=text, body=text), stand_ins.run, env)
+    outcome = try_backends(get_backends("linux", env), message(title=text, body=text), programs.run, env)
     assert (outcome.delivered, outcome.accepted) == (None, True)
-    [seen] = stand_ins.seen()
+    [seen] = programs.seen()
     assert not [argument for argument in seen["argv"] if text in argument and len(text) > 1]
     assert seen["env"]["WATCHER_TITLE"] == seen["env"]["WATCHER_MESSAGE"] == text
     first, *shared = seen["env"]["WSLENV"].split(":")
@@ -254,24 +254,24 @@ def test_in_wsl_the_text_reaches_windows_in_variables_that_are_shared(stand_ins,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="WSL is Linux")
-def test_in_wsl_a_systemd_unit_finds_powershell_and_the_newest_socket(stand_ins, tmp_path, monkeypatch):
+def test_in_wsl_a_systemd_unit_finds_powershell_and_the_newest_socket(programs, tmp_path, monkeypatch):
     sockets = tmp_path / "run"
     sockets.mkdir()
     for number, name in enumerate(("9_interop", "1_interop")):
         (sockets / name).touch()
         os.utime(sockets / name, (number, number))
-    stand_ins.add("powershell.exe")
+    programs.add("powershell.exe")
     monkeypatch.setattr(windows, "_WSL_SOCKETS", sockets)
     monkeypatch.setattr(windows, "WSL_POWERSHELL", str(tmp_path / "powershell.exe"))
-    result = windows.show_from_wsl(message(), stand_ins.run, {"PATH": "/nowhere"})
+    result = windows.show_from_wsl(message(), programs.run, {"PATH": "/nowhere"})
     assert result.accepted
-    [seen] = stand_ins.seen()
+    [seen] = programs.seen()
     assert seen["env"]["WSL_INTEROP"] == str(sockets / "1_interop")
 
 
-def test_in_wsl_without_powershell_the_reason_names_it(stand_ins, tmp_path, monkeypatch):
+def test_in_wsl_without_powershell_the_reason_names_it(programs, tmp_path, monkeypatch):
     monkeypatch.setattr(windows, "WSL_POWERSHELL", str(tmp_path / "nothing.exe"))
-    result = windows.show_from_wsl(message(), stand_ins.run, {"PATH": "/nowhere"})
+    result = windows.show_from_wsl(message(), programs.run, {"PATH": "/nowhere"})
     assert (result.delivered, result.reason) == (
         False,
         f"powershell.exe is not on PATH, nor at {tmp_path / 'nothing.exe'}",
@@ -423,8 +423,8 @@ def test_wsl_has_the_chain_of_windows_behind_the_bus(tmp_path, monkeypatch, env,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the Linux chain")
-def test_a_machine_without_a_desktop_gets_the_reason_of_every_backend(stand_ins):
-    outcome = try_backends(get_backends("linux", {}), message(), stand_ins.run, {})
+def test_a_machine_without_a_desktop_gets_the_reason_of_every_backend(programs):
+    outcome = try_backends(get_backends("linux", {}), message(), programs.run, {})
     assert outcome.delivered is False
     assert not outcome.permanent  # a desktop comes with the next login
     assert outcome.detail.split("; ")[0] == "D-Bus: there is no session bus"

@@ -62,7 +62,7 @@ def no_program(_):
     return CommandResult(exit_code=None, stderr="cannot start")
 
 
-class Door:
+class FakeServer:
     """Google, answering by the method that is asked for; what it does not know is offline."""
 
     def __init__(self, **answers):
@@ -81,7 +81,7 @@ class Door:
         return [request.url.rpartition(":")[2].rpartition("/")[2] for request in self.asked]
 
 
-def asked(home, door, overrides=None, env=CLIENT):
+def asked(home, server, overrides=None, env=CLIENT):
     around = HostInfo(
         home=home,
         env=env,
@@ -97,7 +97,7 @@ def asked(home, door, overrides=None, env=CLIENT):
         PROVIDER,
         credential,
         now=lambda: NOW,
-        send=door,
+        send=server,
         read_database=foreign_databases.read_database,
         provider_state={},
     )
@@ -106,8 +106,8 @@ def asked(home, door, overrides=None, env=CLIENT):
 def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
     path = cache(tmp_path)
     accounts(tmp_path, "other@x.io", "me@x.io", active=1)
-    door = Door(fetchAvailableModels=MODELS)
-    snapshot = asked(tmp_path, door)
+    server = FakeServer(fetchAvailableModels=MODELS)
+    snapshot = asked(tmp_path, server)
     assert isinstance(snapshot, Snapshot), snapshot
     assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN_NAME)
     assert {each.window: each.used_percent for each in snapshot.readings} == {
@@ -120,10 +120,10 @@ def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
     assert all(each.low_confidence for each in snapshot.readings)
     assert not any(each.stale for each in snapshot.readings)
     assert f"signed out: no login in {path}" in snapshot.note
-    assert door.methods() == ["token", "retrieveUserQuotaSummary", "fetchAvailableModels"]
-    assert door.asked[0].form["refresh_token"] == "1//me@x.io"
-    assert door.asked[1].json == {"project": "project-1"}
-    assert door.asked[1].headers["Authorization"] == "Bearer ya29.new"
+    assert server.methods() == ["token", "retrieveUserQuotaSummary", "fetchAvailableModels"]
+    assert server.asked[0].form["refresh_token"] == "1//me@x.io"
+    assert server.asked[1].json == {"project": "project-1"}
+    assert server.asked[1].headers["Authorization"] == "Bearer ya29.new"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_plugin_s_refusal_in_antigravity_s_pools_is_noted(tmp_path, pool, said
     content = json.loads(path.read_text("utf-8"))
     content["accounts"][0]["rateLimitResetTimes"] = {pool: 1_900_000_000_000}
     path.write_text(json.dumps(content), encoding="utf-8")
-    snapshot = asked(tmp_path, Door(fetchAvailableModels=MODELS))
+    snapshot = asked(tmp_path, FakeServer(fetchAvailableModels=MODELS))
     assert ("OpenCode's plugin was refused until 2030-03-17" in snapshot.note) is said
 
 
@@ -146,7 +146,7 @@ def test_google_is_asked_every_five_minutes_and_after_a_reset_however_often_the_
     cache(tmp_path)
     accounts(tmp_path, "me@x.io")
     model = {"displayName": "A", "quotaInfo": {"remainingFraction": 0.5, "resetTime": reset}}
-    door = Door(fetchAvailableModels={"models": {"a": model}})
+    server = FakeServer(fetchAvailableModels={"models": {"a": model}})
     around = HostInfo(
         home=tmp_path,
         env=CLIENT,
@@ -162,20 +162,20 @@ def test_google_is_asked_every_five_minutes_and_after_a_reset_however_often_the_
             PROVIDER,
             credential,
             now=lambda at=at: at,
-            send=door,
+            send=server,
             read_database=foreign_databases.read_database,
             provider_state=kept,
         )
         assert [each.used_percent for each in snapshot.readings] == [50]
-    assert door.methods().count("fetchAvailableModels") == asks
+    assert server.methods().count("fetchAvailableModels") == asks
 
 
 def test_a_cache_that_has_a_login_is_enough(tmp_path):
     cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
     accounts(tmp_path, "me@x.io")
-    door = Door()
-    assert [each.used_percent for each in asked(tmp_path, door).readings] == [50]
-    assert door.asked == []
+    server = FakeServer()
+    assert [each.used_percent for each in asked(tmp_path, server).readings] == [50]
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(
@@ -190,18 +190,22 @@ def test_without_the_same_account_the_cache_s_error_stays(tmp_path, login, email
     path = cache(tmp_path, **login)
     if emails:
         accounts(tmp_path, *emails)
-    door = Door()
-    failure = asked(tmp_path, door, env=env)
+    server = FakeServer()
+    failure = asked(tmp_path, server, env=env)
     message = f"Antigravity: signed out: no login in {path}: open Antigravity and sign in"
     assert (failure.kind, failure.message) == ("not_signed_in", message), why
-    assert door.asked == []
+    assert server.asked == []
 
 
 def test_an_account_that_gives_nothing_either_leaves_the_first_word(tmp_path):
     cache(tmp_path)
     accounts(tmp_path, "me@x.io")
-    for door in (Door(), Door(token=(400, {"error": "invalid_grant"})), Door(fetchAvailableModels={})):
-        failure = asked(tmp_path, door)
+    for server in (
+        FakeServer(),
+        FakeServer(token=(400, {"error": "invalid_grant"})),
+        FakeServer(fetchAvailableModels={}),
+    ):
+        failure = asked(tmp_path, server)
         assert (failure.kind, failure.message[:23]) == ("not_signed_in", "Antigravity: signed out")
 
 
@@ -209,7 +213,7 @@ def test_a_damaged_cache_is_an_error(tmp_path):
     path = cache(tmp_path)
     path.write_bytes(b"no database")
     accounts(tmp_path, "me@x.io")
-    failure = asked(tmp_path, Door(fetchAvailableModels=MODELS))
+    failure = asked(tmp_path, FakeServer(fetchAvailableModels=MODELS))
     assert isinstance(failure, PollFailure)
     assert str(path) in failure.message
 
@@ -219,14 +223,14 @@ def test_a_named_accounts_file_replaces_any_cache(tmp_path, damage):
     if damage:
         cache(tmp_path).write_bytes(damage)
     named = Overrides(accounts=accounts(tmp_path, "me@x.io", path="elsewhere.json"))
-    snapshot = asked(tmp_path, Door(fetchAvailableModels=MODELS), named)
+    snapshot = asked(tmp_path, FakeServer(fetchAvailableModels=MODELS), named)
     assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN_NAME)
     assert ("damaged" if damage else "no cache was found") in snapshot.note
 
 
 def test_without_a_cache_and_without_a_named_file_there_is_no_login(tmp_path):
     accounts(tmp_path, "me@x.io")
-    assert asked(tmp_path, Door()) is None
+    assert asked(tmp_path, FakeServer()) is None
 
 
 BUCKETS = [
@@ -246,8 +250,8 @@ def test_the_daily_host_gives_the_true_quota_by_the_length_that_it_names(tmp_pat
     answer = GROUPS
     for name in reversed(wrap):
         answer = {name: answer}
-    door = Door(retrieveUserQuotaSummary=answer, fetchAvailableModels=FULL)
-    snapshot = asked(tmp_path, door)
+    server = FakeServer(retrieveUserQuotaSummary=answer, fetchAvailableModels=FULL)
+    snapshot = asked(tmp_path, server)
     assert {each.window: (each.kind, each.used_percent, each.low_confidence) for each in snapshot.readings} == {
         "gemini_weekly": (WindowKind.WEEKLY, 97, False),
         "gemini_5h": (WindowKind.SESSION, 75, False),
@@ -255,26 +259,26 @@ def test_the_daily_host_gives_the_true_quota_by_the_length_that_it_names(tmp_pat
         "3p_5h": (WindowKind.SESSION, None, False),
         "weekly_words": (WindowKind.SESSION, 50, False),
     }
-    assert door.methods() == ["token", "retrieveUserQuotaSummary"]
-    assert door.asked[1].url == "https://daily-cloudcode-pa.googleapis.com/v1internal:retrieveUserQuotaSummary"
-    assert door.asked[1].json == {"project": "project-1"}
-    assert door.asked[1].headers["User-Agent"].startswith("antigravity/cli/")
+    assert server.methods() == ["token", "retrieveUserQuotaSummary"]
+    assert server.asked[1].url == "https://daily-cloudcode-pa.googleapis.com/v1internal:retrieveUserQuotaSummary"
+    assert server.asked[1].json == {"project": "project-1"}
+    assert server.asked[1].headers["User-Agent"].startswith("antigravity/cli/")
 
 
 def test_full_at_the_production_host_alone_is_unknown(tmp_path):
     cache(tmp_path)
     accounts(tmp_path, "me@x.io")
     for refusal in (None, (404, {}), (403, {"error": {}}), {"groups": []}):
-        snapshot = asked(tmp_path, Door(retrieveUserQuotaSummary=refusal, fetchAvailableModels=FULL))
+        snapshot = asked(tmp_path, FakeServer(retrieveUserQuotaSummary=refusal, fetchAvailableModels=FULL))
         assert [(each.used_percent, each.low_confidence) for each in snapshot.readings] == [(None, True)]
         assert "only the production host answered" in snapshot.note
 
 
 def test_after_a_rate_limit_of_the_daily_host_the_production_host_is_not_requested(tmp_path):
-    door = Door(retrieveUserQuotaSummary=(429, {}), fetchAvailableModels=FULL)
-    failure = asked(tmp_path, door, Overrides(accounts=accounts(tmp_path, "me@x.io")))
+    server = FakeServer(retrieveUserQuotaSummary=(429, {}), fetchAvailableModels=FULL)
+    failure = asked(tmp_path, server, Overrides(accounts=accounts(tmp_path, "me@x.io")))
     assert failure.kind == "rate_limited"
-    assert "fetchAvailableModels" not in door.methods()
+    assert "fetchAvailableModels" not in server.methods()
 
 
 # --- the login of Antigravity 2.x and of `agy` ------------------------------------------------------------------------
@@ -298,30 +302,30 @@ OWN_ANSWERS = {
 def test_the_own_login_is_asked_with_its_own_token_before_an_old_cache_is_read(tmp_path):
     write_own_login(tmp_path, "2026-11-22T11:00:00+09:00")
     cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
-    door = Door(**OWN_ANSWERS)
-    snapshot = asked(tmp_path, door)
+    server = FakeServer(**OWN_ANSWERS)
+    snapshot = asked(tmp_path, server)
     assert (snapshot.account_name, snapshot.plan) == ("Me@x.io", "Google AI Pro")
     assert snapshot.readings[0].used_percent == 97
-    assert "token" not in door.methods()
-    assert {each.headers["Authorization"] for each in door.asked} == {"Bearer ya29.own"}
+    assert "token" not in server.methods()
+    assert {each.headers["Authorization"] for each in server.asked} == {"Bearer ya29.own"}
 
 
 def test_an_own_login_that_has_ended_is_renewed_in_memory(tmp_path):
     path = write_own_login(tmp_path)
     before = path.read_bytes()
-    door = Door(**OWN_ANSWERS)
-    assert asked(tmp_path, door).readings[0].used_percent == 97
-    assert door.asked[0].form["refresh_token"] == "1//own"
+    server = FakeServer(**OWN_ANSWERS)
+    assert asked(tmp_path, server).readings[0].used_percent == 97
+    assert server.asked[0].form["refresh_token"] == "1//own"
     assert path.read_bytes() == before
 
 
 def test_without_a_client_an_ended_own_login_says_what_to_do_or_leaves_the_cache(tmp_path):
     write_own_login(tmp_path)
-    failure = asked(tmp_path, Door(), env={})
+    failure = asked(tmp_path, FakeServer(), env={})
     assert failure.kind == "not_signed_in"
     assert failure.message.endswith("set both, or run `agy` once")
     cache(tmp_path, email="me@x.io", userStatusProtoBinaryBase64=HALF)
-    snapshot = asked(tmp_path, Door(), env={})
+    snapshot = asked(tmp_path, FakeServer(), env={})
     assert [each.source for each in snapshot.readings] == ["cache"]
 
 
@@ -329,7 +333,7 @@ def test_the_stale_jetski_file_is_not_read(tmp_path):
     path = tmp_path / ".gemini/jetski-standalone-oauth-token"
     path.parent.mkdir()
     path.write_text('{"access_token": "ya29.stale"}')
-    assert asked(tmp_path, Door(**OWN_ANSWERS)) is None
+    assert asked(tmp_path, FakeServer(**OWN_ANSWERS)) is None
 
 
 @pytest.mark.parametrize(
@@ -353,7 +357,7 @@ def test_the_stale_jetski_file_is_not_read(tmp_path):
     ],
 )
 def test_a_named_account_that_fails_gives_its_own_error(tmp_path, answers, kind, message):
-    failure = asked(tmp_path, Door(**answers), Overrides(accounts=accounts(tmp_path, "me@x.io")))
+    failure = asked(tmp_path, FakeServer(**answers), Overrides(accounts=accounts(tmp_path, "me@x.io")))
     assert (failure.kind, failure.message) == (kind, message)
 
 

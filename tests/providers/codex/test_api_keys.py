@@ -8,7 +8,7 @@ from watcher.polling import fetch
 from watcher.providers.codex import api_keys
 
 
-def keyed(**fields: object) -> dict:
+def make_limit(**fields: object) -> dict:
     return {"limit_type": "credits", "limit_window": "5h", "max_value": 200, "current_value": 50, **fields}
 
 
@@ -68,9 +68,9 @@ def test_a_limit_of_a_key_is_named_by_its_window_and_its_model():
         ("12h", "12h", 43200),
         ("per sprint", "per_sprint", None),
     ):
-        [reading] = api_keys.parse_readings({"limits": [keyed(limit_window=word)]})
+        [reading] = api_keys.parse_readings({"limits": [make_limit(limit_window=word)]})
         assert (reading.window, reading.window_seconds, reading.used_percent) == (window, seconds, 25)
-    [reading] = api_keys.parse_readings({"limits": [keyed(model_filter="gpt-5.3-codex-spark")]})
+    [reading] = api_keys.parse_readings({"limits": [make_limit(model_filter="gpt-5.3-codex-spark")]})
     assert (reading.window, reading.label) == (
         "gpt_5_3_codex_spark_five_hour",
         "gpt-5.3-codex-spark 5-hour window",
@@ -78,7 +78,10 @@ def test_a_limit_of_a_key_is_named_by_its_window_and_its_model():
 
 
 def test_limits_of_several_types_keep_their_names_whatever_their_order():
-    limits = [keyed(limit_type="total_tokens", current_value=20), keyed(limit_type="cost_usd", current_value=180)]
+    limits = [
+        make_limit(limit_type="total_tokens", current_value=20),
+        make_limit(limit_type="cost_usd", current_value=180),
+    ]
     for order in (limits, limits[::-1]):
         cost, tokens = api_keys.parse_readings({"limits": order})
         assert (cost.window, cost.used_percent, cost.used, cost.unit) == ("five_hour", 90, None, "percent")
@@ -90,23 +93,24 @@ def test_limits_of_several_types_keep_their_names_whatever_their_order():
 @pytest.mark.parametrize(
     "entry",
     [
-        keyed(max_value=0), keyed(max_value=None), keyed(current_value=None), keyed(current_value=True),
-        keyed(limit_window=None), keyed(limit_window="?"), keyed(current_value=-1), "junk", None,
+        make_limit(max_value=0), make_limit(max_value=None), make_limit(current_value=None),
+        make_limit(current_value=True), make_limit(limit_window=None), make_limit(limit_window="?"),
+        make_limit(current_value=-1), "junk", None,
     ],
 )  # fmt: skip
 def test_a_limit_that_cannot_be_read_costs_only_itself(entry):
-    readings = api_keys.parse_readings({"limits": [entry, keyed(limit_window="7d")]})
+    readings = api_keys.parse_readings({"limits": [entry, make_limit(limit_window="7d")]})
     assert [reading.window for reading in readings] == ["weekly"]
 
 
 def test_use_is_computed_from_what_remains():
-    [reading] = api_keys.parse_readings({"limits": [keyed(current_value=None, remaining_value=20)]})
+    [reading] = api_keys.parse_readings({"limits": [make_limit(current_value=None, remaining_value=20)]})
     assert (reading.used, reading.used_percent) == (180, 90)
 
 
 def test_shared_windows_of_a_proxy_have_their_own_ids():
-    own = keyed(source="api_key_limit")
-    shared = [keyed(limit_window="7d", current_value=150), keyed(current_value=100)]
+    own = make_limit(source="api_key_limit")
+    shared = [make_limit(limit_window="7d", current_value=150), make_limit(current_value=100)]
     readings = api_keys.parse_readings({"limits": [own], "upstream_limits": [*shared, "junk"]})
     assert [(each.window, each.used_percent) for each in readings] == [
         ("five_hour", 25), ("upstream_weekly", 75), ("upstream_five_hour", 50),
@@ -118,7 +122,7 @@ def test_shared_windows_of_a_proxy_have_their_own_ids():
 
 
 def test_a_key_may_have_a_limit_for_life():
-    entry = keyed(limit_window="lifetime", limit_type="total_tokens", reset_at="9999-12-31T23:59:59.999999Z")
+    entry = make_limit(limit_window="lifetime", limit_type="total_tokens", reset_at="9999-12-31T23:59:59.999999Z")
     [reading] = api_keys.parse_readings({"limits": [entry]})
     assert (reading.window, reading.used_percent, reading.resets_at, reading.unit) == ("lifetime", 25, None, "tokens")
 

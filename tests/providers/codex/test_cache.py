@@ -32,7 +32,7 @@ def write(path: Path, content) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def lay(home: Path, usage=USAGE, **account) -> None:
+def write_cache(home: Path, usage=USAGE, **account) -> None:
     account = {"id": "own", "accountID": "ws-1", "email": "me@example.com", "enabled": True, **account}
     path = home / ".config/opencode/opencode-anthropic-auth/codex-accounts.json"
     write(path, {"version": 1, "accounts": [{**account, "usage": usage}]})
@@ -51,7 +51,7 @@ def ask(home: Path, at: datetime):
 
 
 def test_cached_usage_is_shown_without_a_request(tmp_path):
-    lay(tmp_path)
+    write_cache(tmp_path)
     snapshot = ask(tmp_path, SEEN + timedelta(minutes=20))
     assert [(each.window, each.used_percent, each.remaining, each.stale) for each in snapshot.readings] == [
         ("five_hour", 25, None, False),
@@ -68,9 +68,9 @@ def test_cached_usage_is_shown_without_a_request(tmp_path):
 
 
 def test_what_is_older_than_the_slowest_poll_is_marked_and_never_judged(tmp_path):
-    lay(tmp_path)
+    write_cache(tmp_path)
     assert all(each.stale for each in ask(tmp_path, SEEN + timedelta(minutes=31)).readings)
-    lay(tmp_path, {**USAGE, "fetchedAt": None})
+    write_cache(tmp_path, {**USAGE, "fetchedAt": None})
     snapshot = ask(tmp_path, SEEN)
     assert all(each.stale for each in snapshot.readings)
     assert "at an unknown time" in snapshot.note
@@ -78,14 +78,14 @@ def test_what_is_older_than_the_slowest_poll_is_marked_and_never_judged(tmp_path
 
 def test_what_is_past_its_reset_is_marked(tmp_path):
     over = {"utilization": 99, "resetsAt": "2026-05-10T10:55:00Z", "windowMs": 18000000}
-    lay(tmp_path, {**USAGE, "primary": over})
+    write_cache(tmp_path, {**USAGE, "primary": over})
     readings = ask(tmp_path, SEEN + timedelta(minutes=5)).readings
     assert [each.window for each in readings if each.stale] == ["five_hour"]
 
 
 @pytest.mark.parametrize("usage", [{}, {"primary": None}, {"primary": {"utilization": "lots"}}, {"primary": []}])
 def test_an_empty_cache_is_an_error(tmp_path, usage):
-    lay(tmp_path, usage)
+    write_cache(tmp_path, usage)
     failure = ask(tmp_path, SEEN)
     assert failure.kind == "not_signed_in"
     assert failure.message.endswith("codex-accounts.json holds neither a token nor usage: run `codex login`")
@@ -101,12 +101,12 @@ def test_an_empty_cache_is_an_error(tmp_path, usage):
     ],
 )
 def test_an_account_that_can_be_asked_is_never_read_from_the_cache(tmp_path, tokens, account):
-    lay(tmp_path, **account)
+    write_cache(tmp_path, **account)
     write(tmp_path / ".codex/auth.json", {"tokens": tokens})
     assert [each.token for each in logins(tmp_path)] == [tokens["access_token"]]
 
 
 def test_another_persons_cached_account_is_shown_beside_the_login(tmp_path):
-    lay(tmp_path, email="two@example.com")
+    write_cache(tmp_path, email="two@example.com")
     write(tmp_path / ".codex/auth.json", {"tokens": {"access_token": "t", "account_id": "ws-2"}})
     assert [(each.token, each.account) for each in logins(tmp_path)] == [("t", "ws-2"), ("", "ws-1")]

@@ -36,7 +36,7 @@ IN_HAND = {
 }
 
 
-class Door:
+class FakeServer:
     """Answers by address; what it has no answer to is not there."""
 
     def __init__(self, usage, **further):
@@ -74,14 +74,14 @@ def limit_of(outcome):
 
 
 def test_a_workspace_s_limit_is_requested_if_the_usage_lacks_it():
-    door = Door(TEAM, monthly=SPENT)
-    outcome = door.poll()
+    server = FakeServer(TEAM, monthly=SPENT)
+    outcome = server.poll()
     assert [each.window for each in outcome.readings] == ["weekly", "individual_limit"]
     limit = limit_of(outcome)
     assert limit.used_percent == pytest.approx(43.52, abs=0.01)
     assert [str(each) for each in (limit.used, limit.limit, limit.remaining)] == ["3046.45", "7000", "3953.55"]
     assert (limit.unit, limit.label, limit.resets_at) == ("credits", "individual limit", None)
-    usage, monthly = door.asked
+    usage, monthly = server.asked
     assert (monthly.method, monthly.url, monthly.headers) == ("GET", MONTHLY, usage.headers)
     assert monthly.timeout_s < usage.timeout_s
 
@@ -101,34 +101,34 @@ def test_a_workspace_s_limit_is_requested_if_the_usage_lacks_it():
     ],
 )
 def test_elsewhere_nothing_more_is_asked(usage):
-    door = Door(usage)
-    assert isinstance(door.poll(), Snapshot)
-    assert door.urls == [codex.USAGE_URL]
+    server = FakeServer(usage)
+    assert isinstance(server.poll(), Snapshot)
+    assert server.urls == [codex.USAGE_URL]
 
 
 def test_without_a_workspace_or_at_a_proxy_nothing_more_is_asked():
-    door = Door(TEAM)
-    door.poll(account_id="")
-    assert door.urls == [codex.USAGE_URL]
-    door.answers["https://proxy.example.com/api/codex/usage"] = TEAM
-    door.poll(usage_url="https://proxy.example.com/api/codex/usage", reset_credits="yes")
-    assert door.urls == ["https://proxy.example.com/api/codex/usage"]
+    server = FakeServer(TEAM)
+    server.poll(account_id="")
+    assert server.urls == [codex.USAGE_URL]
+    server.answers["https://proxy.example.com/api/codex/usage"] = TEAM
+    server.poll(usage_url="https://proxy.example.com/api/codex/usage", reset_credits="yes")
+    assert server.urls == ["https://proxy.example.com/api/codex/usage"]
 
 
 def test_a_workspace_that_only_the_answer_names_is_asked_about():
-    door = Door({**TEAM, "account_id": "ws-1"}, monthly=SPENT)
-    assert limit_of(door.poll(account_id="")) is not None
-    door = Door({**TEAM, "account_id": "a/../b?c"})
-    door.answers[f"{BASE}/accounts/a%2F..%2Fb%3Fc/spend-controls/current-user/monthly-usage"] = SPENT
-    assert limit_of(door.poll(account_id="")) is not None
+    server = FakeServer({**TEAM, "account_id": "ws-1"}, monthly=SPENT)
+    assert limit_of(server.poll(account_id="")) is not None
+    server = FakeServer({**TEAM, "account_id": "a/../b?c"})
+    server.answers[f"{BASE}/accounts/a%2F..%2Fb%3Fc/spend-controls/current-user/monthly-usage"] = SPENT
+    assert limit_of(server.poll(account_id="")) is not None
 
 
 def test_it_is_asked_every_quarter_of_an_hour_at_most():
-    door = Door(TEAM, monthly=SPENT)
+    server = FakeServer(TEAM, monthly=SPENT)
     for minutes, asks in ((0, 2), (5, 1), (10, 1), (15, 2), (20, 1)):
-        door.at = NOW + timedelta(minutes=minutes)
-        assert limit_of(door.poll()) is not None
-        assert len(door.asked) == asks, minutes
+        server.at = NOW + timedelta(minutes=minutes)
+        assert limit_of(server.poll()) is not None
+        assert len(server.asked) == asks, minutes
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_it_is_asked_every_quarter_of_an_hour_at_most():
     ],
 )
 def test_no_trouble_with_it_costs_the_usage(trouble):
-    door = Door(TEAM, monthly=trouble, resets=trouble)
-    outcome = door.poll(reset_credits="yes")
+    server = FakeServer(TEAM, monthly=trouble, resets=trouble)
+    outcome = server.poll(reset_credits="yes")
     assert [(each.window, each.used_percent) for each in outcome.readings] == [("weekly", 9)]
     assert outcome.note is None
-    assert len(door.asked) == 3
+    assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_no_trouble_with_it_costs_the_usage(trouble):
     ],
 )
 def test_a_refusal_is_left_alone_for_a_while(trouble, asked_after):
-    door = Door(TEAM, monthly=trouble)
-    door.poll()
-    door.answers[MONTHLY] = SPENT
-    door.at = NOW + asked_after - timedelta(seconds=1)
-    assert (limit_of(door.poll()) is None) == (asked_after > timedelta(0))
-    door.at = NOW + asked_after
-    assert limit_of(door.poll()) is not None
+    server = FakeServer(TEAM, monthly=trouble)
+    server.poll()
+    server.answers[MONTHLY] = SPENT
+    server.at = NOW + asked_after - timedelta(seconds=1)
+    assert (limit_of(server.poll()) is None) == (asked_after > timedelta(0))
+    server.at = NOW + asked_after
+    assert limit_of(server.poll()) is not None
 
 
 @pytest.mark.parametrize("mode", ["NONE", "none", "disabled", "OFF", "no_limit", "NO-LIMIT"])
@@ -196,14 +196,14 @@ def test_missing_use_is_no_reading(used):
 
 
 def test_reset_credits_are_requested_only_if_configured():
-    door = Door({"plan_type": "plus", "rate_limit": WEEKLY}, resets=IN_HAND)
-    assert [each.window for each in door.poll().readings] == ["weekly"]
-    assert door.urls == [codex.USAGE_URL]
-    outcome = door.poll(reset_credits="yes")
+    server = FakeServer({"plan_type": "plus", "rate_limit": WEEKLY}, resets=IN_HAND)
+    assert [each.window for each in server.poll().readings] == ["weekly"]
+    assert server.urls == [codex.USAGE_URL]
+    outcome = server.poll(reset_credits="yes")
     assert [(each.window, each.remaining) for each in outcome.readings] == [("weekly", None), ("reset_credits", 2)]
     assert outcome.note == "a reset in hand is good until 2026-12-02 10:30 UTC"
     assert outcome.readings[1].resets_at == datetime(2026, 12, 2, 10, 30, tzinfo=UTC)
-    resets = door.asked[1]
+    resets = server.asked[1]
     assert (resets.method, resets.url, resets.timeout_s) == ("GET", RESETS, 4)
     assert (resets.headers["OpenAI-Beta"], resets.headers["originator"]) == ("codex-1", "Codex Desktop")
     assert resets.headers["Authorization"] == "Bearer t"
@@ -211,7 +211,7 @@ def test_reset_credits_are_requested_only_if_configured():
 
 def test_the_count_of_the_usage_itself_is_the_newer_one():
     usage = {"rate_limit": {**WEEKLY, "limit_reached": True}, "rate_limit_reset_credits": {"available_count": 1}}
-    outcome = Door(usage, resets=IN_HAND).poll(reset_credits="yes")
+    outcome = FakeServer(usage, resets=IN_HAND).poll(reset_credits="yes")
     [weekly, resets] = outcome.readings
     assert (weekly.blocked, resets.remaining) == (True, 1)
     assert resets.resets_at == datetime(2026, 12, 2, 10, 30, tzinfo=UTC)
@@ -221,8 +221,8 @@ def test_the_count_of_the_usage_itself_is_the_newer_one():
 
 
 def test_resets_are_asked_for_hourly_at_most():
-    door = Door({"rate_limit": WEEKLY}, resets=IN_HAND)
+    server = FakeServer({"rate_limit": WEEKLY}, resets=IN_HAND)
     for minutes, asks in ((0, 2), (59, 1), (60, 2)):
-        door.at = NOW + timedelta(minutes=minutes)
-        assert len(door.poll(reset_credits="yes").readings) == 2
-        assert len(door.asked) == asks, minutes
+        server.at = NOW + timedelta(minutes=minutes)
+        assert len(server.poll(reset_credits="yes").readings) == 2
+        assert len(server.asked) == asks, minutes

@@ -39,7 +39,7 @@ def ask(login, response: Response):
     )  # fmt: skip
 
 
-def good() -> Response:
+def make_answer() -> Response:
     return Response(status=200, body=json.dumps(USAGE).encode(), received_at=NOW)
 
 
@@ -93,7 +93,7 @@ def test_base_url_overrides_opencode_s_proxy(tmp_path, base_url, asked):
 
     def send(request):
         requests.append(request.url)
-        return good()
+        return make_answer()
 
     fetch.poll_account(
         codex.PROVIDER, login, now=lambda: NOW, send=send, read_database=read_database,

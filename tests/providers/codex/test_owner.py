@@ -15,7 +15,7 @@ from watcher.providers.codex import usage
 WHOAMI = {"chatgpt_account_id": "ws-9", "chatgpt_plan_type": "business", "email": "me@example.com"}
 
 
-class Door:
+class FakeServer:
     """Answers whoami and usage, and remembers what was asked."""
 
     def __init__(self, whoami=None):
@@ -40,24 +40,24 @@ class Door:
 
 
 def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_it():
-    door, kept = Door(), {}
-    snapshot = door.poll(login(personal="yes"), kept)
-    assert [(each.method, each.url) for each in door.asked] == [
+    server, kept = FakeServer(), {}
+    snapshot = server.poll(login(personal="yes"), kept)
+    assert [(each.method, each.url) for each in server.asked] == [
         ("GET", usage.WHOAMI_URL),
         ("GET", codex.USAGE_URL),
     ]
-    for each in door.asked:
+    for each in server.asked:
         assert each.headers["Authorization"] == "Bearer t"
         assert each.headers["originator"] == "codex_cli_rs"
         assert each.headers["User-Agent"].startswith("codex_cli_rs/")
-    assert "ChatGPT-Account-Id" not in door.asked[0].headers
-    assert door.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
+    assert "ChatGPT-Account-Id" not in server.asked[0].headers
+    assert server.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
     assert (snapshot.account_name, snapshot.plan) == ("me@example.com", "business")
-    assert door.poll(login(personal="yes"), kept) == snapshot
-    assert [each.url for each in door.asked] == [codex.USAGE_URL]
-    assert door.asked[0].headers["ChatGPT-Account-Id"] == "ws-9"
-    door.poll(Credential(provider="codex", source_name="p", path="p", token="new", extra={"personal": "yes"}), kept)
-    assert [each.url for each in door.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
+    assert server.poll(login(personal="yes"), kept) == snapshot
+    assert [each.url for each in server.asked] == [codex.USAGE_URL]
+    assert server.asked[0].headers["ChatGPT-Account-Id"] == "ws-9"
+    server.poll(Credential(provider="codex", source_name="p", path="p", token="new", extra={"personal": "yes"}), kept)
+    assert [each.url for each in server.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
 
 
 @pytest.mark.parametrize(
@@ -71,40 +71,40 @@ def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_i
     ],
 )
 def test_a_personal_token_without_an_owner_has_no_name(whoami):
-    door, kept = Door(whoami), {}
-    snapshot = door.poll(login(personal="yes"), kept)
+    server, kept = FakeServer(whoami), {}
+    snapshot = server.poll(login(personal="yes"), kept)
     assert [reading.used_percent for reading in snapshot.readings] == [9]
     assert (snapshot.account_name, snapshot.plan) == ("", None)
-    assert "ChatGPT-Account-Id" not in door.asked[1].headers
-    door.poll(login(personal="yes"), kept)
-    assert [each.url for each in door.asked] == [codex.USAGE_URL]
+    assert "ChatGPT-Account-Id" not in server.asked[1].headers
+    server.poll(login(personal="yes"), kept)
+    assert [each.url for each in server.asked] == [codex.USAGE_URL]
 
 
 def test_a_question_that_never_left_is_asked_again():
-    door, kept = Door(OfflineError("offline")), {}
-    door.poll(login(personal="yes"), kept)
-    door.poll(login(personal="yes"), kept)
-    assert [each.url for each in door.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
+    server, kept = FakeServer(OfflineError("offline")), {}
+    server.poll(login(personal="yes"), kept)
+    server.poll(login(personal="yes"), kept)
+    assert [each.url for each in server.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
 
 
 def test_beside_other_logins_a_personal_token_goes_by_its_workspace():
     """One person's two workspaces are two quotas: joined by the email, one of them would be lost."""
-    assert Door().poll(login(personal="yes", others="yes"), {}).account_name == "ws-9"
+    assert FakeServer().poll(login(personal="yes", others="yes"), {}).account_name == "ws-9"
 
 
 def test_a_personal_token_for_another_server_is_shown_to_that_one_alone():
-    door = Door()
-    door.poll(login(personal="yes", usage_url="https://proxy.example.com/api/codex/usage"), {})
-    assert [each.url for each in door.asked] == ["https://proxy.example.com/api/codex/usage"]
-    door.poll(login(personal="yes", usage_url="https://chat.openai.com/backend-api/wham/usage"), {})
-    assert door.asked[0].url == usage.WHOAMI_URL
+    server = FakeServer()
+    server.poll(login(personal="yes", usage_url="https://proxy.example.com/api/codex/usage"), {})
+    assert [each.url for each in server.asked] == ["https://proxy.example.com/api/codex/usage"]
+    server.poll(login(personal="yes", usage_url="https://chat.openai.com/backend-api/wham/usage"), {})
+    assert server.asked[0].url == usage.WHOAMI_URL
 
 
 def test_a_personal_token_in_the_config_is_asked_whose_it_is_as_one_in_codexs_file(tmp_path):
-    door, kept = Door(), {}
+    server, kept = FakeServer(), {}
     [login] = found_in(tmp_path, token="at-x").credentials
-    snapshot = door.poll(login, kept)
-    assert [each.url for each in door.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
-    assert all(each.headers["originator"] == "codex_cli_rs" for each in door.asked)
-    assert door.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
+    snapshot = server.poll(login, kept)
+    assert [each.url for each in server.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
+    assert all(each.headers["originator"] == "codex_cli_rs" for each in server.asked)
+    assert server.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
     assert (snapshot.account_name, snapshot.plan) == ("me@example.com", "business")
