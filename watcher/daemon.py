@@ -15,7 +15,7 @@ from watcher import pipeline
 from watcher.config import loader as configuration
 from watcher.config.loader import Config
 from watcher.config.secrets import make_secret_resolver
-from watcher.core.formatting import format_failure
+from watcher.core.formatting import format_amount, format_failure
 from watcher.core.model import Message, PollFailure, Snapshot
 from watcher.core.redaction import Redactor
 from watcher.delivery.dispatcher import Dispatcher
@@ -334,7 +334,8 @@ class Daemon:
     def _apply_config(self, config: Config, now: datetime) -> None:
         self.config, self._fingerprint = config, config.fingerprint
         self._save_config_facts(now)
-        self._log.info(f"config loaded: {len(config.rules)} rules, {len(config.channels)} channels")
+        rules, channels = format_amount(len(config.rules), "rules"), format_amount(len(config.channels), "channels")
+        self._log.info(f"config loaded: {rules}, {channels}")
         self._dispatcher.apply_config(config)
         self._poller.apply_config(config)
         self._start_exporter()

@@ -248,7 +248,7 @@ def test_a_config_saved_in_two_steps_is_in_force_after_the_second(world):
         (10 * M + S, lambda: world.config(changed)),
         (20 * M, lambda: world.usage(75)),
     )
-    assert [line for line in world.log.lines if "config loaded" in line] == ["config loaded: 1 rules, 1 channels"]
+    assert [line for line in world.log.lines if "config loaded" in line] == ["config loaded: 1 rule, 1 channel"]
     assert [body["event"] for body in world.received] == ["notice", "firing"]
 
 
