@@ -402,8 +402,9 @@ class Database:
             return f"{self.path} is damaged: move it away; `watcher run` then creates a new one"
         if _error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return f"{self.path} is locked by another process: end it, or try again"
-        if _error_code(error) in _DISK_ERRORS and not self._read_only:
-            return f"cannot write {self.path} ({error}): free some disk space, or fix the permissions of its folder"
+        if _error_code(error) in _DISK_ERRORS:
+            verb = "read" if self._read_only else "write"
+            return f"cannot {verb} {self.path} ({error}): free some disk space, or fix the permissions of its folder"
         return f"cannot use {self.path}: {error}"
 
     # --- when the disk or the file fails ----------------------------------------------------------------------------
