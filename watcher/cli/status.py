@@ -126,8 +126,9 @@ def status(  # noqa: PLR0913 - one argument an option
 
 def _report_unpolled(document: StatusDocument, refreshed_at: datetime | None) -> None:
     """Name the providers whose shortest interval kept a refresh from polling them."""
-    accounts = [] if refreshed_at is None else document.providers
-    found = [each for each in accounts if each.ok and each.fetched_at and each.fetched_at < refreshed_at]
+    if refreshed_at is None:
+        return
+    found = [each for each in document.providers if each.ok and each.fetched_at and each.fetched_at < refreshed_at]
     if found:
         names = dict.fromkeys(each.provider_name or each.provider for each in found)
         echo_error(f"read a moment ago, so not polled again yet: {', '.join(names)}")
