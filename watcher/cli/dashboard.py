@@ -32,7 +32,7 @@ from watcher.cli.history import build_tracks
 from watcher.cli.rules import convert_decision
 from watcher.cli.snooze import end_snoozes, format_snooze, save_snooze
 from watcher.cli.status import load_status
-from watcher.core.engine.rule_tests import iter_decisions
+from watcher.core.engine.replay import iter_decisions
 from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.bars import FILE_NAME

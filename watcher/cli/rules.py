@@ -40,6 +40,7 @@ from watcher.cli.output import (
     wrap_line,
 )
 from watcher.core.engine import rule_tests
+from watcher.core.engine.replay import iter_decisions
 from watcher.core.engine.rule_tests import ExampleResult
 from watcher.core.engine.transitions import Decision
 from watcher.core.formatting import format_duration, format_percent
@@ -344,7 +345,7 @@ def explain(*, rule: str, last: int, since: str, as_json: bool) -> None:
     start = now - parse_duration_option("--since", since)
     with open_store(find_paths(), now) as store:
         decisions: dict[Series, list[Decision]] = {}
-        for each in rule_tests.iter_decisions(
+        for each in iter_decisions(
             [found],
             store.readings.load_poll_results(start),
             default_intervals={name: settings.pace.every for name, settings in config.providers.items()},

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from watcher.core.engine.replay import iter_decisions
 from watcher.core.engine.rule_tests import (
     DEFAULT_START_AT,
     get_example_series,
-    iter_decisions,
     make_snapshots,
     run_example,
 )

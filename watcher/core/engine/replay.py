@@ -20,6 +20,7 @@ from msgspec import Struct
 from watcher.core.engine import evaluator
 from watcher.core.engine.evaluator import EvaluationResult
 from watcher.core.engine.state import EngineState
+from watcher.core.engine.transitions import Decision
 from watcher.core.engine.windows import infer_kind
 from watcher.core.model import PollFailure, PollResult, Reading, Series, Snapshot
 from watcher.core.rules.diagnostics import find_close_match, sanitize_for_terminal
@@ -261,3 +262,15 @@ def replay_rules(
         while next_due_at is not None and next_due_at < at:
             yield evaluate(None, next_due_at)
         yield evaluate(result, at)
+
+
+def iter_decisions(
+    rules: Sequence[Rule],
+    history: Sequence[PollResult],
+    *,
+    default_intervals: Mapping[str, timedelta] | None = None,
+    until: datetime | None = None,
+) -> Iterator[Decision]:
+    """Every decision of these rules over a history, in time order; the arguments are those of `replay_rules`."""
+    for step in replay_rules(rules, history, default_intervals=default_intervals, explain=True, until=until):
+        yield from step.evaluation.decisions

@@ -1,9 +1,9 @@
-"""Runs a rule's own examples, and lists the decisions that explain a rule.
+"""Runs a rule's own examples.
 
 An example's polls are as plain as possible: one series, one answer a step, a reset where the row says `reset`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -11,11 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine import evaluator
-from watcher.core.engine.replay import replay_rules
 from watcher.core.engine.state import EngineState
-from watcher.core.engine.transitions import Decision
 from watcher.core.engine.windows import infer_kind, infer_length
-from watcher.core.model import AlertPhase, PollResult, Reading, Series, Snapshot
+from watcher.core.model import AlertPhase, Reading, Series, Snapshot
 from watcher.core.rules.parser import parse_selector
 from watcher.core.rules.rule import Example, Rule
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, Unit, get_count_unit
@@ -121,15 +119,3 @@ def _make_reading(example: Example, series: Series, value: float | str, resets_a
         remaining=remaining,
         unit="usd" if get_count_unit(series.provider, series.window) is Unit.MONEY else "requests",
     )
-
-
-def iter_decisions(
-    rules: Sequence[Rule],
-    history: Sequence[PollResult],
-    *,
-    default_intervals: Mapping[str, timedelta] | None = None,
-    until: datetime | None = None,
-) -> Iterator[Decision]:
-    """Every decision of these rules over a history, in time order; the arguments are those of `replay_rules`."""
-    for step in replay_rules(rules, history, default_intervals=default_intervals, explain=True, until=until):
-        yield from step.evaluation.decisions
