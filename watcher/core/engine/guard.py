@@ -86,25 +86,25 @@ def evaluate_guard(
     subject = find_subject(condition)
     rule = Rule(name="guard", path="", line=0, subject=subject, levels=(level,), on=frozenset(), fingerprint="")
     compiled = compile_rule(rule)
-    everything = [
+    all_metrics = [
         _GuardMetrics(state, now, use_last_reading=compiled.is_availability_rule, max_age=max_age)
         for state in states
         if not state.gone
     ]
     # With `clearing` it must hold with all other series that it refers to.
     series = {
-        metrics.state.series: evaluate_condition(compiled, metrics, lambda _: everything, clearing=True)[0]
-        for metrics in everything
+        metrics.state.series: evaluate_condition(compiled, metrics, lambda _: all_metrics, clearing=True)[0]
+        for metrics in all_metrics
         if selector_matches(subject, metrics)
     }
     result = combine_answers(series.values(), needs_all=True) if series else None
-    reasons = tuple(dict.fromkeys(_explain_unknown(condition, everything))) if result is None else ()
+    reasons = tuple(dict.fromkeys(_explain_unknown(condition, all_metrics))) if result is None else ()
     return GuardResult(result=result, series=series, reasons=reasons)
 
 
-def _explain_unknown(condition: Expression, everything: Sequence[_GuardMetrics]) -> Iterable[str]:
+def _explain_unknown(condition: Expression, all_metrics: Sequence[_GuardMetrics]) -> Iterable[str]:
     for reference in iter_field_references(condition):
-        matching = [metrics for metrics in everything if selector_matches(reference.selector, metrics)]
+        matching = [metrics for metrics in all_metrics if selector_matches(reference.selector, metrics)]
         if not matching:
             yield f"{_format_selector(reference.selector)} was never read"
         for metrics in matching:

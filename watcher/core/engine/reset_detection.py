@@ -6,7 +6,7 @@ a boundary is 5 % of the window, between 1 min and 1 h)::
 
     no value, stale, low confidence           unknown    nothing changes
     no earlier reading                        believed   but frozen if its window has just ended
-    the boundary of an earlier window     frozen     an old answer: six in a row are the truth after all
+    the boundary of an earlier window         frozen     an old answer: six in a row are the truth after all
     more use, of the window that ended        frozen     the old answer, after the reset was already observed
     rose by 60 points in under three polls    suspect    unless a sixth of the window has gone by
     limited before, now unlimited             suspect
