@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+from msgspec import structs
 
 from watcher import notifiers
 from watcher.cli.completion import complete_channels
@@ -230,11 +231,11 @@ def add(  # noqa: PLR0913 - what the command takes
         own.config_file.write_text(whole, "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {own.config_file}: {error.strerror}") from error
-    changed = load_effective_config(with_secrets=True)
-    _record_channel(own, name, changed, is_tested=not no_test)
+    present = load_effective_config()
+    _record_channel(own, name, structs.replace(config, routing=present.routing), is_tested=not no_test)
     Lock(own.state_dir).signal_holder()
     echo_wrapped(f"written: [channels.{name}] in {own.config_file}")
-    default = changed.routing.default
+    default = present.routing.default
     if name not in default and not NOTIFIERS[kind].is_mirror:
         line = format_toml({"default": [*default, name]}).strip()
         click.echo(f"nothing is sent to it yet: name it under [route], such as\n  {line}")
