@@ -1,4 +1,4 @@
-"""Takes the samples out: a scrape of `/metrics`, a text file for node_exporter, a push by remote write.
+"""Exports the samples: a scrape of `/metrics`, a text file for node_exporter, a push by remote write.
 
 The daemon calls `update` after each cycle. A scrape is answered from memory by one thread that sleeps in `accept`; a
 push runs on the daemon's scheduler. What fails is one line in `problems`, never the end of the daemon.
@@ -49,7 +49,7 @@ _PUSH_JOB = "metrics push"
 
 
 class PushResult(Struct, frozen=True, kw_only=True):
-    """What the far side made of a push."""
+    """What the receiver made of a push."""
 
     delivered: bool
     detail: str  # one line
@@ -58,7 +58,7 @@ class PushResult(Struct, frozen=True, kw_only=True):
 
 
 class Exporter:
-    """The three ways out of one daemon."""
+    """The exports of one daemon: listener, text file, push."""
 
     def __init__(  # noqa: PLR0913 - what a daemon is made of
         self,
@@ -100,7 +100,7 @@ class Exporter:
             self._write_textfile(self._settings.textfile, now)
 
     def close(self) -> None:
-        """Stop listening; tell the far side of a push that every series has ended."""
+        """Stop listening; tell the receiver of a push that every series has ended."""
         if self._listener is not None:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in `accept`
@@ -111,11 +111,11 @@ class Exporter:
             with suppress(ProviderError, OSError):
                 self._environment.send(make_push_request(self._settings.push, body, timeout_s=CONNECTION_TIMEOUT_S))
 
-    def _set_problem(self, way: str, problem: str) -> None:
-        """Record what is wrong with a way out, for `status` and `doctor`; log it once. Empty: nothing is."""
-        if self._problems.get(way, "") == problem:
+    def _set_problem(self, export: str, problem: str) -> None:
+        """Record what is wrong with an export, for `status` and `doctor`; log it once. Empty: nothing is."""
+        if self._problems.get(export, "") == problem:
             return
-        self._problems[way] = problem
+        self._problems[export] = problem
         if problem:
             self._log_warning(f"metrics: {problem}")
         now = self._environment.clock.now()

@@ -497,7 +497,7 @@ class _GiveUpAfterHandshake(ssl.SSLSocket):
 
 
 def _get_presented_certificate(url: str, host: str, proxy: str, deadline_s: float) -> bytes:
-    """The certificate that the far side shows, from a handshake of its own; empty if it cannot be had."""
+    """The certificate that the server shows, from a handshake of its own; empty if it cannot be had."""
     context = _make_unverified_context()
     context.sslsocket_class = _GiveUpAfterHandshake
     try:

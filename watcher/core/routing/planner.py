@@ -128,7 +128,7 @@ def _is_queued(row: Row, channel: str) -> bool:
 
 
 def _keep_retry_delay(changes: OutboxChanges, channel: str) -> None:
-    """Give the waiting time of a withdrawn message to the next: the far side asked for it, or needs it."""
+    """Give the waiting time of a withdrawn message to the next: the receiver asked for it, or needs it."""
     before = (row.before for row in changes.rows if row.before and row.before.channel == channel)
     attempted = [each for each in before if each.attempts]
     last = max(attempted, key=lambda each: each.next_attempt_at, default=None)
