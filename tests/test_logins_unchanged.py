@@ -17,9 +17,12 @@ from watcher.demo.server import FAULTS, Server, json_reply
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and permissions of POSIX")
 
 PAST = 1_700_000_000_000  # ms
-WAITS = {"slow", "drip"}  # what takes its whole time; the door's own tests have them
+WAITS = {"slow", "drip"}  # what takes its whole time; tests/system has them
 SMOKE = ["401", "429", "cut", "good"]
-FATES = [*SMOKE, *(pytest.param(fate, marks=pytest.mark.slow) for fate in sorted(set(FAULTS) - WAITS - set(SMOKE)))]
+ANSWER_NAMES = [
+    *SMOKE,
+    *(pytest.param(each, marks=pytest.mark.slow) for each in sorted(set(FAULTS) - WAITS - set(SMOKE))),
+]
 PROVIDERS = ("claude", "codex", "copilot", "nano_gpt", "gemini_cli", "antigravity")
 WHOAMI = "/api/accounts/v1/user-auth-credential/whoami"
 ASKED = {
@@ -146,15 +149,15 @@ def run(home: Path, url: str, proxy: str, *words: str) -> subprocess.CompletedPr
     return subprocess.run(argv, env=env, cwd=home, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("fate", FATES)
-def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
+@pytest.mark.parametrize("answer_name", ANSWER_NAMES)
+def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, answer_name):
     before = state_of(home)
     with (
         socket.create_server(("127.0.0.1", 0)) as elsewhere,
         Server(lambda asked: json_reply(ANSWERS.get(asked.path, {}), 200 if asked.path in ANSWERS else 404)) as server,
     ):
-        for path in ASKED if fate != "good" else ():
-            server.queue_fault(path, fate, times=99)
+        for path in ASKED if answer_name != "good" else ():
+            server.queue_fault(path, answer_name, times=99)
         proxy = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
         done = run(home, server.url, proxy, "check")
         shown = json.loads(run(home, server.url, proxy, "status", "--json").stdout)["providers"]
@@ -164,7 +167,7 @@ def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
     assert state_of(home) == before
     assert "Traceback" not in done.stderr + done.stdout
     assert {asked.path for asked in server.requests} <= {*ASKED, "/hook"}
-    assert fate != "good" or [asked.path for asked in server.requests].count(WHOAMI) == 1
+    assert answer_name != "good" or [asked.path for asked in server.requests].count(WHOAMI) == 1
     for asked in server.requests:
         sent = f"{asked.path} {asked.headers} {asked.body!r}"
         assert not any(secret in sent for secret in SPENT_BY_USE), sent
@@ -172,15 +175,15 @@ def test_no_answer_makes_the_program_touch_a_file_or_spend_a_login(home, fate):
         assert asked.path != "/token" or b"refresh_token=1%2F%2F" in asked.body
     assert {each["provider"] for each in shown} == set(PROVIDERS)
     for each in shown:
-        if each["provider"] == "antigravity" or fate == "good":
+        if each["provider"] == "antigravity" or answer_name == "good":
             assert each["ok"], each
         else:
             assert each["ok"] is False
             assert each["error"]["message"].isprintable()
 
 
-@pytest.mark.parametrize("fate", ["401", "429", "object", "cut", "good"])
-def test_a_home_with_api_keys_alone_is_left_as_it_is(tmp_path, fate):
+@pytest.mark.parametrize("answer_name", ["401", "429", "object", "cut", "good"])
+def test_a_home_with_api_keys_alone_is_left_as_it_is(tmp_path, answer_name):
     home = tmp_path / "home"
     write(home, KEYS_ALONE)
     before = state_of(home)
@@ -189,8 +192,8 @@ def test_a_home_with_api_keys_alone_is_left_as_it_is(tmp_path, fate):
         socket.create_server(("127.0.0.1", 0)) as elsewhere,
         Server(lambda asked: json_reply({"limits": [limit]} if asked.path == "/v1/usage" else {})) as server,
     ):
-        if fate != "good":
-            server.queue_fault("/v1/usage", fate, times=99)
+        if answer_name != "good":
+            server.queue_fault("/v1/usage", answer_name, times=99)
         proxy = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
         done = run(home, server.url, proxy, "check")
         shown = json.loads(run(home, server.url, proxy, "status", "--json").stdout)["providers"]
@@ -202,5 +205,5 @@ def test_a_home_with_api_keys_alone_is_left_as_it_is(tmp_path, fate):
     asked = [each for each in server.requests if each.path != "/hook"]
     assert {(each.method, each.path) for each in asked} == {("GET", "/v1/usage")}
     assert {each.headers["authorization"] for each in asked} == {"Bearer sk-clb-fake-a", "Bearer sk-clb-fake-b"}
-    assert [each["ok"] for each in shown if each["provider"] == "codex"] == [fate == "good"] * 2
+    assert [each["ok"] for each in shown if each["provider"] == "codex"] == [answer_name == "good"] * 2
     assert "sk-clb" not in done.stderr + done.stdout

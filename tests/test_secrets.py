@@ -72,7 +72,7 @@ SENT = {  # what a request must carry, and the begin of the only path that may: 
     "AlertmanagerToken": "/am/",
     "PushToken": "/push",
 }
-NEVER_SENT = (  # logins are sacred: these are single-use, or sign what is sent and stay at home
+NEVER_SENT = (  # these are single-use, or sign what is sent and stay at home
     *("ClaudeRefresh", "ClaudeCodeRefresh", "CodexRefresh", "CopilotRefresh", "HookSecret"),
     *("MetricsToken", "MetricsSalt", "Prompt", "OldHook", "OldToken", "NearbyNote"),
 )

@@ -1,4 +1,4 @@
-"""SIGTERM ends the daemon within two seconds, whatever hangs: real processes, real signals. And how one is not born."""
+"""SIGTERM ends the daemon within two seconds, whatever hangs; and how it waits for a config with a mistake."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Every provider against everything that a server can do in place of answering, through the door to the network."""
+"""Every provider against everything that a server can do in place of answering, through the HTTP client."""
 
 from collections.abc import Iterator
 from datetime import timedelta

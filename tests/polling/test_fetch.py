@@ -414,7 +414,7 @@ def test_a_path_of_the_config_without_a_login_is_reported(tmp_path):
     assert failure.kind == "not_signed_in"
 
 
-# --- logins are sacred ------------------------------------------------------------------------------------------------
+# --- logins are never changed -----------------------------------------------------------------------------------------
 
 OWNERS = ["/api/oauth/profile", "/api/oauth/account"]  # neither of which says it here
 PAST = 1_700_000_000_000  # ms
@@ -475,19 +475,19 @@ def poll_every_login(home, server):
     ]
 
 
-FATES = [*sorted(set(FAULTS) - {"slow", "drip"}), "good"]
+ANSWER_NAMES = [*sorted(set(FAULTS) - {"slow", "drip"}), "good"]
 
 
-@pytest.mark.parametrize("fate", FATES)
-def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, fate):
+@pytest.mark.parametrize("answer_name", ANSWER_NAMES)
+def test_no_answer_makes_us_touch_a_login_or_ask_a_token_endpoint(home, answer_name):
     before = state_of(home)
     with Server(lambda asked: json_reply(USAGE.get(asked.path, {}))) as server:
-        for path in USAGE if fate != "good" else ():
-            server.queue_fault(path, fate, times=9)
+        for path in USAGE if answer_name != "good" else ():
+            server.queue_fault(path, answer_name, times=9)
         outcomes = poll_every_login(home, server)
         assert [outcome.provider for outcome in outcomes] == ["claude", "claude", "codex", "codex"]
-        assert {isinstance(outcome, Snapshot) for outcome in outcomes} == {fate == "good"}
-        owners = OWNERS if fate == "good" else []  # whose the nameless one is, where there is something to show
+        assert {isinstance(outcome, Snapshot) for outcome in outcomes} == {answer_name == "good"}
+        owners = OWNERS if answer_name == "good" else []  # whose the nameless one is, where there is something to show
         assert sorted(asked.path for asked in server.requests) == sorted([*USAGE, *USAGE, *owners])
         assert {asked.method for asked in server.requests} == {"GET"}
         sent = b"".join(asked.body for asked in server.requests) + repr([a.headers for a in server.requests]).encode()

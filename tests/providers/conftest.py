@@ -65,9 +65,9 @@ def play() -> Play:
         for name in ("expires_at",):
             if fields.get(name):
                 fields[name] = datetime.fromisoformat(fields[name])
-        door = from_record if send is None else lambda request: send(request, now=lambda: at)
+        sender = from_record if send is None else lambda request: send(request, now=lambda: at)
         return fetch.poll_account(
-            provider, Credential(**fields), now=lambda: at, send=door, read_database=read_database, provider_state={},
+            provider, Credential(**fields), now=lambda: at, send=sender, read_database=read_database, provider_state={},
             base_url=record.get("base_url"),
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What comes in place of an answer and says more than its status, from a real server through the real door.
+"""What comes in place of an answer and says more than its status, from a real server through the real HTTP client.
 
 Every fault against every provider: `tests/demo/test_faults.py`.
 """

@@ -1,4 +1,4 @@
-"""The one door to other programs: what they get, what is kept of what they say, and how they are stopped."""
+"""Running other programs: what they get, what is kept of what they say, and how they are stopped."""
 
 import os
 import stat

@@ -169,7 +169,7 @@ def test_the_picture_in_the_readme_is_what_the_program_says(by_bus, dunst, tmp_p
 
 
 def test_the_whole_channel_shows_it_with_the_urgency_of_its_severity(dunst, bus, monkeypatch):
-    """Through the door that the daemon uses, read back from dunst's own hook."""
+    """As the daemon sends it, read back from dunst's own hook."""
     for name, value in bus.env.items():
         monkeypatch.setenv(name, value)
     desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
