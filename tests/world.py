@@ -76,7 +76,7 @@ class Machine(Clock):
         self.utc += span
         self._show()
 
-    def is_set(self, span: timedelta) -> None:
+    def set_by(self, span: timedelta) -> None:
         self.utc += span
         self._show()
 
@@ -89,7 +89,7 @@ class StuckError(BaseException):
     """Raised by work that never ends: its thread never returns."""
 
 
-class Hand(WorkQueue):
+class ManualQueue(WorkQueue):
     """Calls without threads: work is done when it is given, and waiting moves the clock."""
 
     def __init__(self, machine: Machine) -> None:
@@ -239,8 +239,8 @@ class World:
         for store in self._stores:
             store.close()
 
-    def daemon(self, calls: Hand | None = None) -> tuple[Daemon, Hand, Store]:
-        calls = calls or Hand(self.machine)
+    def daemon(self, calls: ManualQueue | None = None) -> tuple[Daemon, ManualQueue, Store]:
+        calls = calls or ManualQueue(self.machine)
         store = self.store()
         daemon = Daemon(
             paths=self.paths,
@@ -253,7 +253,7 @@ class World:
         calls.at_end = daemon.stop
         return daemon, calls, store
 
-    def watch(self, span: timedelta, *events: tuple[timedelta, Callback]) -> Hand:
+    def watch(self, span: timedelta, *events: tuple[timedelta, Callback]) -> ManualQueue:
         """Run a daemon for a while; `events` happen at these times after its start."""
         daemon, calls, store = self.daemon()
         began = self.machine.now()
@@ -275,7 +275,7 @@ class World:
 
 
 @contextmanager
-def made(home: Path, config: str, percent: float | None = 50) -> Iterator[World]:
+def make_world(home: Path, config: str, percent: float | None = 50) -> Iterator[World]:
     """A world with that config, whose Claude says that percentage; None: whose servers are not there."""
     with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
         world = World(home, Machine(frozen))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from click.testing import CliRunner
 
-from tests.world import HOOK, SESSION, START, made
+from tests.world import HOOK, SESSION, START, make_world
 from watcher.cli import wait as module
 from watcher.cli.guard import parse_expression
 from watcher.cli.wait import EXIT_TIMEOUT, Progress, wait, wait_until
@@ -64,7 +64,7 @@ def test_a_line_is_shown_when_it_changes():
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, HOOK + SESSION, 85) as world:
+    with make_world(tmp_path, HOOK + SESSION, 85) as world:
         yield world
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from tests.world import HOOK, SESSION, START, Hand, made
+from tests.world import HOOK, SESSION, START, ManualQueue, make_world
 from watcher.core.model import Response, Snooze
 from watcher.daemon import REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED
 from watcher.errors import ConfigError, TimedOutError
@@ -21,7 +21,7 @@ CONFIG = HOOK + SESSION
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, CONFIG) as world:
+    with make_world(tmp_path, CONFIG) as world:
         yield world
 
 
@@ -207,13 +207,13 @@ def test_after_a_night_many_alerts_are_one_digest(world):
 
 
 def test_a_clock_set_back_delays_nothing(world):
-    world.watch(H, (12 * M, lambda: (world.machine.is_set(-H), world.usage(85))))
+    world.watch(H, (12 * M, lambda: (world.machine.set_by(-H), world.usage(85))))
     assert [body["event"] for body in world.received] == ["firing"]
 
 
 @pytest.mark.slow  # a simulated day
 def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_corrected(world):
-    world.watch(H, (12 * M, lambda: world.machine.is_set(-24 * H)))
+    world.watch(H, (12 * M, lambda: world.machine.set_by(-24 * H)))
     back = [at for at in world.polls() if at < START]
     assert back[0] - (START + 12 * M - 24 * H) <= 10 * M
     assert len(back) >= 5
@@ -397,7 +397,7 @@ def test_what_was_queued_before_a_crash_is_sent_after_it(world):
 
 
 def test_hand_is_a_real_queue(world):
-    calls = Hand(world.machine)
+    calls = ManualQueue(world.machine)
     calls.put(lambda: None)
     assert calls.get(0) is not None
 
@@ -591,13 +591,13 @@ def test_what_still_fires_after_a_long_outage_of_the_channel_is_sent_once_with_i
     ],
 )
 def test_a_channel_used_while_the_clock_was_a_day_ahead_delivers_once_it_is_right(world, runs_on, status, asked):
-    world.machine.is_set(24 * H)
+    world.machine.set_by(24 * H)
     world.usage(85, START + 28 * H)
     take = world.answers["/hook"]
     world.answers["/hook"] = lambda _request: world.json({}, status, **asked)
 
     def set_right():
-        world.machine.is_set(-24 * H)
+        world.machine.set_by(-24 * H)
         world.answers["/hook"] = take
         world.usage(96, START + 28 * H)
 
@@ -615,11 +615,11 @@ def test_a_channel_used_while_the_clock_was_a_day_ahead_delivers_once_it_is_righ
 @pytest.mark.parametrize("runs_on", [True, False], ids=["the daemon runs on", "it starts again"])
 def test_a_provider_that_refused_while_the_clock_was_ahead_is_asked_again_once_it_is_right(world, runs_on):
     answer = world.answers["/api/oauth/usage"]
-    world.machine.is_set(19 * H)
+    world.machine.set_by(19 * H)
     world.answers["/api/oauth/usage"] = lambda _request: world.json({}, 429)
 
     def set_right():
-        world.machine.is_set(-19 * H)
+        world.machine.set_by(-19 * H)
         world.answers["/api/oauth/usage"] = answer
 
     if runs_on:
@@ -841,7 +841,7 @@ def sign_in_to_claude_code(world, name):
 
 def test_an_account_that_was_switched_away_from_is_silent_and_takes_up_its_alert_again(tmp_path):
     silence = '[[rule]]\nname = "quiet"\nwhen = "*.age > 45m or not *.up"\n'
-    with made(tmp_path, CONFIG + silence, 85) as world:
+    with make_world(tmp_path, CONFIG + silence, 85) as world:
         world.login({})
         sign_in_to_claude_code(world, "work")
         world.watch(20 * M)

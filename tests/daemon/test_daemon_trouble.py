@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, SESSION, START, Hand, hang_search, made
+from tests.world import HOOK, SESSION, START, ManualQueue, hang_search, make_world
 from watcher.errors import OfflineError
 from watcher.storage.store import Store
 
@@ -14,12 +14,12 @@ CONFIG = HOOK + SESSION
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, CONFIG) as world:
+    with make_world(tmp_path, CONFIG) as world:
         yield world
 
 
 def watch(world, span, *events):
-    calls = Hand(world.machine)
+    calls = ManualQueue(world.machine)
     daemon, calls, store = world.daemon(calls)
     began = world.machine.now()
     calls.until = began + span
@@ -100,7 +100,7 @@ def test_a_config_that_is_refused_is_read_once_and_not_at_every_waking(world):
 
 
 def test_a_reload_during_a_reload_reads_the_latest(world):
-    calls = Hand(world.machine)
+    calls = ManualQueue(world.machine)
     daemon, calls, store = world.daemon(calls)
     calls.until = START + 10 * M
     start, held = calls.start_thread, []
@@ -161,7 +161,7 @@ def test_a_quiet_day_leaves_no_line(world):
 @pytest.mark.parametrize("kind", ["webhook", "slack", "ntfy"])
 def test_a_check_ends_where_the_secret_of_a_channel_is_not_available(tmp_path, kind):
     key = "topic" if kind == "ntfy" else "url"
-    with made(tmp_path, f'[channels.hook]\ntype = "{kind}"\n{key} = "file:~/none"\n{SESSION}', 90) as world:
+    with make_world(tmp_path, f'[channels.hook]\ntype = "{kind}"\n{key} = "file:~/none"\n{SESSION}', 90) as world:
         world.check()
         assert world.machine.now() < START + M
         (waiting,) = world.store().outbox.load()

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, START, made
+from tests.world import HOOK, START, make_world
 
 H, M = timedelta(hours=1), timedelta(minutes=1)
 
@@ -20,7 +20,7 @@ for = "30m"
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, CONFIG, None) as world:
+    with make_world(tmp_path, CONFIG, None) as world:
         world.login(
             {
                 "anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "refresh": "r", "expires": 0},

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from freezegun import freeze_time
 
-from tests.world import START, Hand, Machine, StuckError, World
+from tests.world import START, Machine, ManualQueue, StuckError, World
 from watcher.core.model import DeliveryState, Severity, Snooze
 from watcher.delivery import dispatcher
 from watcher.errors import TimedOutError
@@ -46,7 +46,7 @@ def berlin(monkeypatch):
 
 @pytest.fixture
 def make_world(tmp_path):
-    """`made(at)`: a world at that instant."""
+    """`make_world(at)`: a world at that instant."""
     make_world = []
     with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:  # only `schedule` reads that clock
 
@@ -406,7 +406,7 @@ def test_a_receiver_that_hangs_delays_neither_polls_nor_other_channels_and_is_se
 
     world.answers["/hook"] = hang
     set_usage(world, 85)
-    daemon, calls, store = world.daemon(Hand(world.machine))
+    daemon, calls, store = world.daemon(ManualQueue(world.machine))
     calls.until, calls.events = START + 3 * H, [(START + H, lambda: set_usage(world, 60))]
     daemon.run()
     store.close()

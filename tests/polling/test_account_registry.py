@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import START, made
+from tests.world import START, make_world
 from watcher import pipeline
 from watcher.config import loader
 from watcher.core.model import Reading, Snapshot, Snooze, WindowKind
@@ -26,7 +26,7 @@ QUOTA = "/v1internal:retrieveUserQuota"
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, RULE + ROUTE, 85) as world:
+    with make_world(tmp_path, RULE + ROUTE, 85) as world:
         yield world
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, START, made
+from tests.world import HOOK, START, make_world
 from watcher.credentials import Credential
 from watcher.polling import codex_sessions
 from watcher.polling.codex_sessions import MAX_READ_BYTES
@@ -200,7 +200,7 @@ def test_only_codex_s_own_login_has_session_files(tmp_path):
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, RULES, 10) as world:
+    with make_world(tmp_path, RULES, 10) as world:
         world.login({})
         sign_in(world, "ws-1")
         answer(world, 10)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.world import HOOK, START, made
+from tests.world import HOOK, START, make_world
 from watcher.core.model import HostInfo, PollFailure, Snapshot
 from watcher.credentials import Credential
 from watcher.polling.next_poll import MAX_WORKSPACES, PollPlanner, find_last_activity
@@ -16,7 +16,7 @@ ANSWER = Snapshot(provider="claude", at=START)
 
 @pytest.fixture
 def planner(tmp_path):
-    with made(tmp_path, HOOK) as world:
+    with make_world(tmp_path, HOOK) as world:
         daemon, _, store = world.daemon()
         planner = PollPlanner(environment=world.make_environment(), store=store, config=daemon.config)
         planner.strikes = lambda: sorted(strikes for _, strikes in store.polls.load_cooldowns().values())

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, made
+from tests.world import HOOK, make_world
 from watcher.core.model import Response
 from watcher.errors import OfflineError, ProviderError, TimedOutError
 from watcher.polling import fetch
@@ -33,7 +33,7 @@ def read_error(world):
 
 @pytest.mark.parametrize("failure", [503, 500, TimedOutError("api.anthropic.com: no whole answer")])
 def test_an_incident_is_in_the_status_while_the_provider_fails(tmp_path, failure):
-    with made(tmp_path, HOOK) as world:
+    with make_world(tmp_path, HOOK) as world:
         set_outage(world, failure=failure)
         world.check()
         error = read_error(world)
@@ -48,7 +48,7 @@ def test_an_incident_is_in_the_status_while_the_provider_fails(tmp_path, failure
 
 @pytest.mark.parametrize("when", ["claude.age > 20m", "not claude.up"])
 def test_the_message_of_a_silence_alert_names_the_incident(tmp_path, when):
-    with made(tmp_path, HOOK + SILENCE.format(when=when)) as world:
+    with make_world(tmp_path, HOOK + SILENCE.format(when=when)) as world:
         world.check()
         set_outage(world)
         world.watch(timedelta(minutes=40))
@@ -58,7 +58,7 @@ def test_the_message_of_a_silence_alert_names_the_incident(tmp_path, when):
 
 @pytest.mark.slow  # hours of a simulated day
 def test_the_page_is_asked_at_most_every_five_minutes_by_check_too(tmp_path):
-    with made(tmp_path, HOOK + '[poll]\nevery = "1m"\n') as world:
+    with make_world(tmp_path, HOOK + '[poll]\nevery = "1m"\n') as world:
         set_outage(world)
         for _ in range(30):
             world.check()
@@ -71,7 +71,7 @@ def test_the_page_is_asked_at_most_every_five_minutes_by_check_too(tmp_path):
 
 @pytest.mark.parametrize("status", [200, 401, 403, 404, 429])
 def test_the_page_is_not_asked_while_the_provider_answers(tmp_path, status):
-    with made(tmp_path, HOOK) as world:
+    with make_world(tmp_path, HOOK) as world:
         set_outage(world, failure=status)
         world.check()
         assert list_requests(world) == []
@@ -86,7 +86,7 @@ def test_the_page_is_not_asked_while_the_provider_answers(tmp_path, status):
     ids=["switched off", "another server"],
 )
 def test_the_page_is_not_asked_where_it_says_nothing_of_that_server_or_is_switched_off(tmp_path, config):
-    with made(tmp_path, HOOK + config) as world:
+    with make_world(tmp_path, HOOK + config) as world:
         set_outage(world)
         world.check()
         assert list_requests(world) == []
@@ -94,7 +94,7 @@ def test_the_page_is_not_asked_where_it_says_nothing_of_that_server_or_is_switch
 
 
 def test_offline_the_page_is_not_asked(tmp_path):
-    with made(tmp_path, HOOK) as world:
+    with make_world(tmp_path, HOOK) as world:
         set_outage(world, failure=OfflineError("no network"))
         world.check()
         assert list_requests(world) == []

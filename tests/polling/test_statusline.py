@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import START, made
+from tests.world import START, make_world
 from watcher.credentials import Credential
 from watcher.polling import inbox, statusline
 from watcher.system.lock import Lock
@@ -25,7 +25,7 @@ ENDS = START + timedelta(hours=4)
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, RULES, 10) as world:
+    with make_world(tmp_path, RULES, 10) as world:
         yield world
 
 

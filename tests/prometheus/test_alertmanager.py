@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.world import HOOK, SESSION, START, hang_search, made
+from tests.world import HOOK, SESSION, START, hang_search, make_world
 from watcher.core.model import Response
 from watcher.errors import OfflineError
 from watcher.prometheus import alertmanager  # noqa: F401 - before the clock is frozen: its records are read by type
@@ -74,7 +74,7 @@ def parse(text):
 
 @contextmanager
 def shown(tmp_path, rules=SESSION, config=AM, percent=85):
-    with made(tmp_path, config + rules, percent) as world:
+    with make_world(tmp_path, config + rules, percent) as world:
         world.env["SALT"] = "0123456789"
         yield world, Cluster(world)
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from tests.prometheus.tools import ask, find_free_port, needs, pushing_world, running_prometheus
-from tests.world import HOOK, SESSION, START, made
+from tests.world import HOOK, SESSION, START, make_world
 from watcher.core.model import Response
 from watcher.errors import OfflineError, TimedOutError
 from watcher.prometheus.exporter import judge_push_response
@@ -35,7 +35,7 @@ def serving(tmp_path, config, percent=85):
     """A world whose daemon answers scrapes; `look` is called while it runs."""
     port = find_free_port()
     text = f'{HOOK}{SESSION}\n[metrics]\nlisten = "127.0.0.1:{port}"\n{config}'
-    with made(tmp_path, text, percent) as world:
+    with make_world(tmp_path, text, percent) as world:
         yield world, port
 
 
@@ -109,7 +109,7 @@ def test_a_port_in_use_is_said_and_the_daemon_goes_on(tmp_path):
 
 def test_the_text_file_is_replaced_at_once_and_readable_by_others(tmp_path):
     path = tmp_path / "ai_usage.prom"
-    with made(tmp_path, f"{HOOK}{SESSION}\n[metrics]\ntextfile = '{path}'\n", 85) as world:
+    with make_world(tmp_path, f"{HOOK}{SESSION}\n[metrics]\ntextfile = '{path}'\n", 85) as world:
         world.watch(5 * M)
         assert "ai_usage_window_used_ratio{" in path.read_text("utf-8")
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -117,7 +117,7 @@ def test_the_text_file_is_replaced_at_once_and_readable_by_others(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
-    with made(tmp_path, f"{HOOK}{SESSION}\n[metrics]\ntextfile = '{tmp_path}/absent/x.prom'\n", 85) as world:
+    with make_world(tmp_path, f"{HOOK}{SESSION}\n[metrics]\ntextfile = '{tmp_path}/absent/x.prom'\n", 85) as world:
         world.watch(5 * M)
         assert [body["event"] for body in world.received] == ["firing"]
         assert any("x.prom cannot be written" in line for line in world.log.lines)
@@ -135,7 +135,7 @@ headers = { Authorization = "env:PUSH_TOKEN" }
 
 @pytest.fixture
 def pushing(tmp_path):
-    with made(tmp_path, HOOK + SESSION + PUSH, 85) as world:
+    with make_world(tmp_path, HOOK + SESSION + PUSH, 85) as world:
         world.env |= {"SALT": "s", "PUSH_TOKEN": "Bearer push-secret"}
         world.pushes = []
         yield world

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.prometheus.tools import needs
-from tests.world import HOOK, SESSION, START, made
+from tests.world import HOOK, SESSION, START, make_world
 from watcher import pipeline
 from watcher.config.loader import load_config
 from watcher.config.metrics import MetricsLabels, _load_salt
@@ -35,7 +35,7 @@ SALTED = MetricsLabels(salt="team secret")
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, HOOK + SESSION) as world:
+    with make_world(tmp_path, HOOK + SESSION) as world:
         yield world
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from tests.world import HOOK, SESSION, made
+from tests.world import HOOK, SESSION, make_world
 from watcher.system import http
 
 PUSH = """
@@ -76,14 +76,14 @@ def running_prometheus(tmp_path, config="global: {scrape_interval: 1h}\n"):
 @contextmanager
 def pushing_world(tmp_path, address, *, percent, rules=SESSION):
     """A world at the present time, whose daemon pushes to that address and reaches nothing else."""
-    with made(tmp_path, HOOK + rules + PUSH.replace("http://127.0.0.1:9", address), percent) as world:
+    with make_world(tmp_path, HOOK + rules + PUSH.replace("http://127.0.0.1:9", address), percent) as world:
         world.env |= {"SALT": "s", "PUSH_TOKEN": "Bearer push-secret"}
         usual = world.send
         world.send = lambda request: (
             http.send_request(request) if request.url.endswith("/api/v1/write") else usual(request)
         )
         # what Prometheus takes must not be far from its own clock
-        world.machine.is_set(datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC) - world.machine.now())
+        world.machine.set_by(datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC) - world.machine.now())
         world.usage(percent, world.machine.now() + timedelta(hours=4))
         yield world
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, made
+from tests.world import HOOK, make_world
 from watcher.config import loader
 from watcher.errors import TimedOutError
 from watcher.status import bars
@@ -23,7 +23,7 @@ M = timedelta(minutes=1)
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, CONFIG) as world:
+    with make_world(tmp_path, CONFIG) as world:
         yield world
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from benchmarks.hostile.disk import Disk
-from tests.world import HOOK, SESSION, START, made
+from tests.world import HOOK, SESSION, START, make_world
 from watcher.cli import check
 from watcher.errors import StoreError
 from watcher.storage import database
@@ -60,7 +60,7 @@ def room_after_each_test():
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, CONFIG, None) as world:
+    with make_world(tmp_path, CONFIG, None) as world:
         world.store_kind = FullDisk
         yield world
 

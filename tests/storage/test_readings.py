@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, START, made
+from tests.world import HOOK, START, make_world
 from watcher.config import loader
 from watcher.core.engine import replay
 from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
@@ -28,7 +28,7 @@ when = "claude.five_hour > 80%"
 
 @pytest.fixture
 def world(tmp_path):
-    with made(tmp_path, CONFIG) as world:
+    with make_world(tmp_path, CONFIG) as world:
         yield world
 
 

@@ -102,7 +102,7 @@ def test_the_end_of_daylight_saving_delays_nothing(machine, timetable):
 def test_a_clock_set_back_an_hour_delays_nothing(machine, timetable):
     ran = []
     timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append(machine.now()))
-    machine.is_set(timedelta(hours=-1))
+    machine.set_by(timedelta(hours=-1))
     assert run_due(timetable) == timedelta(hours=-1)
     machine.passes(5 * MINUTE)
     run_due(timetable)
@@ -122,7 +122,7 @@ def test_after_a_suspend_of_eight_hours_everything_overdue_runs_once_at_once(mac
     assert sorted(ran) == ["beat", "poll"]
 
 
-@pytest.mark.parametrize("moved", ["sleeps", "is_set"])
+@pytest.mark.parametrize("moved", ["sleeps", "set_by"])
 def test_what_comes_after_a_span_waits_for_that_span_whatever_the_clock_does(machine, timetable, moved):
     ran = []
     timetable.schedule_after("end of round claude", 10 * MINUTE, lambda: ran.append("given up"))
@@ -161,7 +161,7 @@ def test_a_clock_set_on_an_hour_runs_what_is_overdue_once(machine, timetable):
     ran = []
     timetable.schedule_at("poll", machine.now() + 5 * MINUTE, lambda: ran.append("poll"))
     timetable.schedule_at("later", machine.now() + 90 * MINUTE, lambda: ran.append("later"))
-    machine.is_set(timedelta(hours=1))
+    machine.set_by(timedelta(hours=1))
     assert run_due(timetable) == timedelta(hours=1)
     machine.passes(timedelta(seconds=1))
     run_due(timetable)
