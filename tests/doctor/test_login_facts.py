@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.test_sacred_logins import FILES
+from tests.test_logins_unchanged import FILES
 from watcher.core.model import CommandResult, QueryResult
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.doctor.providers import describe_credential
