@@ -29,7 +29,7 @@ from watcher.agent import (
 from watcher.agent.managers import get_manager, make_current_login_item
 from watcher.agent.systemd import has_desktop
 from watcher.cli.context import create_private_file, describe_removal, find_paths, load_effective_config, open_store
-from watcher.cli.output import echo, format_toml
+from watcher.cli.output import echo, echo_wrapped, format_toml
 from watcher.cli.status_text import StatusFormatter
 from watcher.config.file import MAX_FILE_BYTES
 from watcher.core.model import CA_BUNDLE_VARIABLES, NetworkSettings
@@ -78,17 +78,18 @@ def install(*, dry_run: bool, headless: bool | None, writes_network: bool) -> No
     """Install the login item and start it; an older one is replaced."""
     paths, item, manager = _resolve_agent(headless)
     if writes_network:
-        click.echo(_write_network(paths, dry_run=dry_run))
+        echo_wrapped(_write_network(paths, dry_run=dry_run))
     unseen = _list_unseen_variables(paths, includes_network=not writes_network)
     if dry_run:
-        click.echo("\n".join([*map(str, manager.plan_install(item)), *unseen]))
+        for line in [*map(str, manager.plan_install(item)), *unseen]:
+            echo_wrapped(line)
         return
     file, previous = manager.get_path(item), None
     with suppress(OSError):
         previous = file.read_bytes()
     process_id = Lock(paths.state_dir).read_holder_pid()
     if process_id is not None and not manager.get_state(item, create_environment().run).running:
-        click.echo(f"A watcher runs in the foreground (process {process_id}): end it, and the login item takes over.")
+        echo_wrapped(f"A watcher runs in the foreground (process {process_id}): end it, and the login item takes over.")
     try:
         _perform_steps(manager.plan_install(item), item)
     except AgentError:
@@ -98,9 +99,9 @@ def install(*, dry_run: bool, headless: bool | None, writes_network: bool) -> No
             else:
                 file.write_bytes(previous)
         raise
-    click.echo(f"Installed for {manager.NAME} and started: {manager.get_path(item)}")
+    echo_wrapped(f"Installed for {manager.NAME} and started: {manager.get_path(item)}")
     for line in [*_format_log_lines(manager, item), *_list_notes(manager, item, paths), *unseen]:
-        click.echo(line)
+        echo_wrapped(line)
 
 
 @agent.command(short_help="Stop it and remove the login item.")
@@ -117,7 +118,7 @@ def uninstall(*, dry_run: bool) -> None:
         click.echo(f"Nothing was installed for {manager.NAME}.")
         return
     kept = f"Your config stays in {paths.config_dir}, the readings in {paths.state_dir}"
-    click.echo(f"Uninstalled from {manager.NAME}. {kept}")
+    echo_wrapped(f"Uninstalled from {manager.NAME}. {kept}")
 
 
 def _is_installed(manager: Manager, item: LoginItem) -> bool:
@@ -136,7 +137,7 @@ def status(context: click.Context) -> None:
     if state.installed and not state.current:
         installed = "installed by another version or environment: run `watcher agent install` to renew it"
     click.echo(f"{manager.NAME}: {installed}")
-    click.echo(f"state: {state.detail}")
+    echo_wrapped(f"state: {state.detail}")
     click.echo(f"heartbeat: {heartbeat}")
     click.echo(f"file: {manager.get_path(item)}")
     for line in _format_log_lines(manager, item):
@@ -301,7 +302,8 @@ def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> N
     else:
         click.echo(f"Nothing to remove: no login item for {manager.NAME}{' and no files' if purge else ''}.")
     if not purge and (paths.config_dir.exists() or paths.state_dir.exists()):
-        click.echo(f"Your config stays in {paths.config_dir}, the readings in {paths.state_dir}: --purge removes them.")
+        kept = f"Your config stays in {paths.config_dir}, the readings in {paths.state_dir}"
+        echo_wrapped(f"{kept}: --purge removes them.")
     click.echo(f"To remove the program: {describe_removal()}")
 
 
