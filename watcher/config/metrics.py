@@ -50,7 +50,7 @@ class PushSettings(Struct, frozen=True, kw_only=True):
 
 
 class MetricsSettings(Struct, frozen=True, kw_only=True):
-    """The ways out, each None where it is not configured."""
+    """The exports, each None where it is not configured."""
 
     labels: MetricsLabels
     listen: tuple[str, int] | None = None
@@ -61,7 +61,7 @@ class MetricsSettings(Struct, frozen=True, kw_only=True):
     @property
     def is_exported(self) -> bool:
         """Whether a running watcher has anything to do: the labels alone may be for a channel `alertmanager`."""
-        return any(way is not None for way in (self.listen, self.textfile, self.push))
+        return any(each is not None for each in (self.listen, self.textfile, self.push))
 
     def with_salt(self, state_dir: Path) -> "MetricsSettings":
         """The settings with the salt of this machine, where the config has none.
