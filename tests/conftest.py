@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import files
@@ -17,8 +17,9 @@ from watcher.providers.registry import PROVIDERS
 
 EXPLORE = os.environ.get("WATCHER_EXPLORE") == "1"  # new random examples: `--hypothesis-seed=N` repeats a run
 # A commit passes or fails the same wherever it is tested; a busy machine is slow, not wrong.
-settings.register_profile("dev", deadline=None, derandomize=not EXPLORE, max_examples=25)
-settings.register_profile("ci", deadline=None, derandomize=not EXPLORE)
+SLOW = [HealthCheck.too_slow]
+settings.register_profile("dev", deadline=None, derandomize=not EXPLORE, suppress_health_check=SLOW, max_examples=25)
+settings.register_profile("ci", deadline=None, derandomize=not EXPLORE, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("WATCHER_HYPOTHESIS_PROFILE", "dev"))
 
 sys.dont_write_bytecode = False

@@ -11,7 +11,7 @@ import time
 import pytest
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(os.name != "posix", reason="a terminal as POSIX has it")]
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 REQUIRED = os.environ.get("WATCHER_REQUIRE_SYSTEM_TESTS") == "1"
 BASH = ("bash", "--norc", "--noprofile", "-i")
 ZSH = ("zsh", "-f", "-i")

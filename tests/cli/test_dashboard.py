@@ -73,7 +73,7 @@ def server(two_days):
 
 def ask(server, path="", method="GET", body=None, **headers):
     """The status, the headers and the body of an answer; `path` is below the token."""
-    with closing(HTTPConnection("127.0.0.1", server.server_port, timeout=10)) as connection:
+    with closing(HTTPConnection("127.0.0.1", server.server_port, timeout=60)) as connection:
         where = path if path.startswith(("/", "http:", "*")) else f"/{server.token}/{path}"
         connection.request(method, where, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
@@ -89,7 +89,7 @@ def act(server, action, content):
 @contextmanager
 def stream(server, path="events"):
     """Reads one event after another: its name and content."""
-    with closing(HTTPConnection("127.0.0.1", server.server_port, timeout=10)) as connection:
+    with closing(HTTPConnection("127.0.0.1", server.server_port, timeout=60)) as connection:
         connection.request("GET", f"/{server.token}/{path}")
         with connection.getresponse() as answer:
             assert answer.headers["Content-Type"] == "text/event-stream"
@@ -102,7 +102,7 @@ def stream(server, path="events"):
             yield read_event
 
 
-def wait_until(holds, timeout_s=5.0):
+def wait_until(holds, timeout_s=60.0):
     end = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < end
@@ -228,7 +228,7 @@ def test_the_process_ends_with_its_page(two_days, monkeypatch):
         runner.start()
         with stream(server) as read_event:
             assert {read_event()[0], read_event()[0]} == {"status", "details"}
-        runner.join(5)
+        runner.join(60)
     assert reasons == ["the page was closed"]
 
 
@@ -241,7 +241,7 @@ def test_a_hidden_page_gets_the_end(two_days, monkeypatch):
             monkeypatch.setattr(dashboard, "UNSEEN_FOR_S", 0.0)
             while (event := read_event())[0] != "end":
                 pass
-        runner.join(5)
+        runner.join(60)
     assert event[1] == {"reason": "the page was not visible for ten minutes"}
 
 
@@ -515,13 +515,18 @@ def test_a_page_without_a_route_says_what_to_do(chromium, serving):
 
 @pytest.mark.slow
 def test_an_alert_that_fires_appears_within_two_seconds(chromium, serving):
+    watch = """new MutationObserver((_, observer) => {
+      if (!document.querySelector("#alerts li[data-rule]")) return;
+      window.appearedAt = Date.now();
+      observer.disconnect();
+    }).observe(document, {childList: true, subtree: true})"""
     with open_page(chromium, serving.env) as (page, _):
         page.wait_for_selector("text=No readings yet")
+        page.evaluate(watch)
         serving.process("check")
-        page.wait_for_selector("#alerts li[data-rule]", timeout=10_000)
-        appeared = time.time()
+        page.wait_for_function("window.appearedAt", timeout=60_000)
         written = (serving.paths.state_dir / "status.json").stat().st_mtime
-        assert appeared - written < 2
+        assert page.evaluate("window.appearedAt") / 1000 - written < 2
 
 
 @pytest.mark.slow
@@ -529,8 +534,8 @@ def test_the_buttons_ask_snooze_and_unsnooze(chromium, serving):
     with open_page(chromium, serving.env) as (page, process):
         page.wait_for_selector("text=No readings yet")
         page.keyboard.press("r")
-        page.wait_for_selector("#alerts li[data-rule]", timeout=40_000)
-        page.wait_for_selector("#refresh:not([aria-busy])", timeout=40_000)
+        page.wait_for_selector("#alerts li[data-rule]", timeout=90_000)
+        page.wait_for_selector("#refresh:not([aria-busy])", timeout=90_000)
         assert page.locator("#toast").inner_text() == "every provider was asked"
         rule = page.locator("#alerts li").first.get_attribute("data-rule")
         page.locator("#alerts li").first.get_by_role("button", name="Snooze 2 h").focus()
@@ -542,7 +547,7 @@ def test_the_buttons_ask_snooze_and_unsnooze(chromium, serving):
         page.wait_for_selector("#snoozes >> text=Nothing.")
         assert json.loads(serving.process("status", "--json").stdout)["snoozes"] == []
         page.close()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CompletedDemo]:
     try:
         out, _ = piped.communicate(timeout=240)
         process.wait(timeout=120)
-        reader.join(10)
+        reader.join(60)
     finally:
         piped.kill()
         process.kill()

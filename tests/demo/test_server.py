@@ -17,7 +17,7 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def get(server: Server, path: str = "/usage", timeout_s: float = 5.0) -> tuple[int, bytes]:
+def get(server: Server, path: str = "/usage", timeout_s: float = 60.0) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=timeout_s)
     try:
         connection.request("GET", path, headers={"X-Name": "me"})
@@ -35,7 +35,7 @@ def test_it_answers_and_remembers_what_was_asked(server: Server) -> None:
 
 
 def test_a_body_arrives_whole(server: Server) -> None:
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
     connection.request("POST", "/token", body=b"grant_type=refresh_token")
     assert json.loads(connection.getresponse().read())["body"] == "grant_type=refresh_token"
     connection.close()

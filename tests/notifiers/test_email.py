@@ -50,6 +50,15 @@ class Mailbox:
 
 
 class Loopback(Controller):
+    """On a port that is taken before it is known."""
+
+    def __init__(self, mailbox, **kwargs):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        super().__init__(mailbox, "127.0.0.1", self.listener.getsockname()[1], ready_timeout=60, **kwargs)
+
+    def _create_server(self):
+        return self.loop.create_server(self._factory_invoker, sock=self.listener, ssl=self.ssl_context)
+
     def factory(self):
         return SMTP(self.handler, **self.SMTP_kwargs)
 
@@ -70,13 +79,10 @@ def make_server_context(authority, host="127.0.0.1"):
 
 @contextmanager
 def serve(mailbox, **kwargs):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    controller = Loopback(mailbox, hostname="127.0.0.1", port=port, **kwargs)
+    controller = Loopback(mailbox, **kwargs)
     controller.start()
     try:
-        yield port
+        yield controller.port
     finally:
         controller.stop()
 

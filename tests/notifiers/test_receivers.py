@@ -39,8 +39,9 @@ def server(kind):
 
 
 @pytest.fixture
-def deliver(kind, server, channel, message):
-    """One attempt; where nothing will come, with a fortieth of the time that a real one has."""
+def deliver(kind, server, channel, message, monkeypatch):
+    """One attempt; where nothing will come, with a fraction of the time that a real one has."""
+    monkeypatch.setattr(http, "MAX_START_S", 0.2)
     how = {"server": server.url} if kind == "ntfy" else {"url": server.url + PATHS[kind]}
 
     def attempt(*, limit_s=20.0, **changes):
@@ -107,18 +108,18 @@ def test_each_fault_is_temporary_permanent_or_unknown_and_reveals_no_secret(
     deliver, server, kind, *, reply, delivered, permanent
 ):
     server.queue_fault(ASKED[kind], reply)
-    outcome = deliver(limit_s=0.5 if reply.delay_s or reply.chunk_delay_s else 20.0)
+    outcome = deliver(limit_s=1.0 if reply.delay_s else 20.0)
     assert (outcome.delivered, outcome.permanent) == (delivered, permanent), outcome.detail
     assert "plantedsecret" not in outcome.detail
     assert len(server.requests) == 1  # no redirect was followed, and nothing was sent twice
 
 
 def test_a_refused_connection_has_certainly_not_delivered(kind, channel, message):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    how = {"server": url} if kind == "ntfy" else {"url": url + PATHS[kind]}
-    outcome = notifiers.send_message(message(), channel(kind, **how), send=http.send_request, run=not_run)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else gets the port
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        how = {"server": url} if kind == "ntfy" else {"url": url + PATHS[kind]}
+        outcome = notifiers.send_message(message(), channel(kind, **how), send=http.send_request, run=not_run)
     assert (outcome.delivered, outcome.permanent) == (False, False)
     assert outcome.detail == "127.0.0.1: the connection was refused: look at the network"
 

@@ -7,10 +7,8 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -20,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.notifiers.conftest import child_path
+from tests.prometheus.tools import find_free_port, wait_until_ready
 from watcher.core.model import Severity
 from watcher.notifiers import webhook
 from watcher.notifiers.webhook import PAYLOAD_KEYS, build_payload
@@ -225,30 +224,23 @@ def receiver(tmp_path):
         pytest.skip("missing: webhook")
     hooks = tmp_path / "hooks.json"
     hooks.write_text(json.dumps(HOOKS))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     server = subprocess.Popen(
         ["webhook", "-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, "the webhook server did not start"
-            assert server.poll() is None, "the webhook server ended"
-    yield f"http://127.0.0.1:{port}/hooks/alert"
-    server.terminate()
-    server.wait(10)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}/", server)
+        yield f"http://127.0.0.1:{port}/hooks/alert"
+    finally:
+        server.kill()
+        server.wait(60)
 
 
 def post(request):
     parts = urlsplit(request.url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     connection.request("POST", parts.path, request.body, dict(request.headers))
     answer = connection.getresponse()
     said = answer.status, answer.read()

@@ -23,7 +23,7 @@ M, S = timedelta(minutes=1), timedelta(seconds=1)
 def scrape(port, path="/metrics", *, method="GET", **headers):
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -236,7 +236,7 @@ def test_a_real_prometheus_stores_what_is_pushed_and_no_secret(tmp_path):
         # after an orderly stop the series has ended at once
         assert ask(address, "ai_usage_window_used_ratio", world.machine.now() + S) == []
         every_series = f"{address}/api/v1/series?match[]={{__name__=~%22.%2B%22}}"
-        with urllib.request.urlopen(every_series, timeout=5) as answer:
+        with urllib.request.urlopen(every_series, timeout=60) as answer:
             stored = answer.read().decode()
         assert "ai_usage_window_used_ratio" in stored
         for secret in ("push-secret", "sk-ant-oat01-fake", "@", str(tmp_path), socket.gethostname()):

@@ -64,17 +64,17 @@ def test_the_shipped_files_carry_an_alert_to_a_receiver(tmp_path):
         with running_prometheus(tmp_path, config) as address, pushing_world(tmp_path, address, percent=97) as world:
             world.watch(timedelta(seconds=10))
             samples = collect_samples(world.store(), MetricsLabels(salt="s"), world.machine.now())
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while time.monotonic() < deadline and not Receiver.alerts:
                 at = datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC)
                 headers = {"Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
                 body = encode_remote_write(samples, (), at)
                 push = urllib.request.Request(f"{address}/api/v1/write", data=body, headers=headers)
-                urllib.request.urlopen(push, timeout=5).close()
+                urllib.request.urlopen(push, timeout=60).close()
                 time.sleep(1)
     finally:
-        alertmanager.terminate()
-        alertmanager.wait(10)
+        alertmanager.kill()
+        alertmanager.wait(60)
         hook.shutdown()
         hook.server_close()
     (alert,) = {each["labels"]["alertname"]: each for each in Receiver.alerts if each["status"] == "firing"}.values()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -35,9 +36,24 @@ def needs(program):
 
 
 def find_free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the ports that the system gives to whoever asks for any, so that it is still free when it is used."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def wait_until_ready(address, program):
+    """Until it answers; it fails at once where the program has ended."""
+    deadline = time.monotonic() + 120
+    while True:
+        with suppress(requests.RequestException):
+            if requests.get(address, timeout=10).ok:
+                return
+        assert program.poll() is None, f"{program.args[0]} has ended with {program.returncode}"
+        assert time.monotonic() < deadline, f"{program.args[0]} is not ready"
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -61,16 +77,11 @@ def running_prometheus(tmp_path, config="global: {scrape_interval: 1h}\n"):
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(requests.RequestException):
-                if requests.get(f"{address}/-/ready", timeout=1).ok:
-                    break
-            time.sleep(0.1)
+        wait_until_ready(f"{address}/-/ready", program)
         yield address
     finally:
-        program.terminate()
-        program.wait(10)
+        program.kill()
+        program.wait(60)
 
 
 @contextmanager
@@ -91,5 +102,5 @@ def pushing_world(tmp_path, address, *, percent, rules=SESSION):
 def ask(address, expression, at):
     """What a query gives at an instant; fails where it is refused."""
     parameters = urllib.parse.urlencode({"query": expression, "time": at.timestamp()})
-    with urllib.request.urlopen(f"{address}/api/v1/query?{parameters}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/api/v1/query?{parameters}", timeout=60) as answer:
         return json.load(answer)["data"]["result"]

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -252,24 +252,25 @@ import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA wal_autocheckpoint=1")
 print("held", flush=True)
-for count in range(300):
-    connection.execute("INSERT INTO ItemTable VALUES ('k', ?)", (f"{count:04}" * 2000,))
+for count in range(10**8):
+    connection.execute("INSERT INTO ItemTable VALUES ('k', ?)", (f"{count:08}" * 1000,))
 """
 
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_a_database_under_constant_writes_is_read_whole_or_reported_as_busy(tmp_path, journal):
-    path = make_database(tmp_path / "state.vscdb", journal=journal, value="0000" * 2000)
+    path = make_database(tmp_path / "state.vscdb", journal=journal, value="00000000" * 1000)
     argv = [sys.executable, "-c", WRITER, str(path)]
     seen = []
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout.readline() == "held\n"
-        while writer.poll() is None:
-            try:
-                ((value,),) = ask(path).rows
-            except TimedOutError:
-                continue
-            seen.append(value)
-    assert seen
-    assert all(value == value[:4] * 2000 for value in seen)
+        try:
+            assert writer.stdout.readline() == "held\n"
+            while len(set(seen)) < 5:
+                with suppress(TimedOutError):
+                    ((value,),) = ask(path).rows
+                    seen.append(value)
+                assert writer.poll() is None
+        finally:
+            writer.kill()
+    assert all(value == value[:8] * 1000 for value in seen)
     assert seen == sorted(seen)

@@ -32,6 +32,7 @@ from watcher.system import http
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "loopback.pem"  # self-signed for 127.0.0.1, for these tests alone
 SECRET = "hunter2"
+LONG_S = 10.0  # far more than the limit of any request here, far less than its server would take
 
 
 @pytest.fixture
@@ -99,14 +100,14 @@ def test_an_answer_that_takes_too_long_is_given_up_in_time(server, fault):
     started = time.perf_counter()
     with pytest.raises(TimedOutError, match=r"^127\.0\.0\.1: no whole answer within 0\.3 s: it is asked again later$"):
         http.send_request(Request(url=f"{server.url}/usage", timeout_s=0.3))
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < LONG_S
 
 
 @pytest.mark.parametrize(
     ("pieces", "every_s", "body"),
     [
-        ((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", b"-too-late"), 5.0, b"ok"),
-        ((b"HTTP/1.1 200 OK\r\n\r\nok", *[b"."] * 100), 0.05, b"ok"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", b"-too-late"), 2 * LONG_S, b"ok"),
+        ((b"HTTP/1.1 200 OK\r\n\r\nok", *[b"."] * 100), 0.5, b"ok"),
         ((b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nok",), 0.0, b""),
         ((b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\nok",), 0.0, b""),
     ],
@@ -117,10 +118,10 @@ def test_where_the_status_decides_a_bad_body_is_read_briefly_and_forgiven(monkey
     with raw_server(*pieces, every_s=every_s) as url:
         started = time.perf_counter()
         response = http.send_request(Request(url=url, status_decides=True))
-        assert time.perf_counter() - started < 1.5
+        assert time.perf_counter() - started < LONG_S
     assert response.status == 200
     assert response.body.startswith(body)
-    assert len(response.body) < 20
+    assert len(response.body) < 100
 
 
 def test_where_the_status_decides_64_kib_are_read(server):
@@ -129,11 +130,11 @@ def test_where_the_status_decides_64_kib_are_read(server):
 
 
 def test_headers_that_stop_are_given_up_in_time():
-    with raw_server(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n", every_s=1.5) as url:
+    with raw_server(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n", every_s=2 * LONG_S) as url:
         started = time.perf_counter()
         with pytest.raises(TimedOutError):
             http.send_request(Request(url=url, timeout_s=0.3))
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < LONG_S
 
 
 @pytest.mark.parametrize("over", ["directly", "through a proxy"])
@@ -141,7 +142,7 @@ def test_a_handshake_that_drips_is_given_up_in_time_and_leaves_no_connection_ope
     """A record of TLS that is announced and comes one byte at a time: each read is quick."""
     monkeypatch.setenv("no_proxy", "")
     established = [b"HTTP/1.1 200 Connection established\r\n\r\n"] if over == "through a proxy" else []
-    with raw_server(*established, b"\x16\x03\x03\x40\x00\x02", *[b"\x00"] * 500, every_s=0.02) as url:
+    with raw_server(*established, b"\x16\x03\x03\x40\x00\x02", *[b"\x00"] * 5000, every_s=0.02) as url:
         target = url.replace("http:", "https:")
         if established:
             monkeypatch.setenv("https_proxy", url.rpartition("/")[0])
@@ -150,7 +151,7 @@ def test_a_handshake_that_drips_is_given_up_in_time_and_leaves_no_connection_ope
         started = time.perf_counter()
         with pytest.raises(TimedOutError):
             http.send_request(Request(url=target, timeout_s=0.5))
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < LONG_S
         gc.collect()
         assert sys.platform != "linux" or len(list(Path("/proc/self/fd").iterdir())) <= opened + 1  # the server's own
 

@@ -176,7 +176,9 @@ class RecordingDaemon:
         self.strange = strange or {}  # method -> signature and body of its reply
         self._ids = iter(range(41, 1000))
         self._connection = bus.connect()
-        self._connection.send_and_get_reply(message_bus.RequestName("org.freedesktop.Notifications"), timeout=5)
+        self._connection.send_and_get_reply(
+            message_bus.RequestName("org.freedesktop.Notifications"), timeout=PATIENCE_S
+        )
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -223,7 +225,7 @@ class RecordingDaemon:
     def close(self):
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._connection.sock.shutdown(2)
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
         with contextlib.suppress(OSError, ValueError, KeyError):
             self._connection.close()
 
@@ -260,7 +262,7 @@ class Dunst:
         with bus.connect() as connection:
             rule = MatchRule(type="signal", member="NameOwnerChanged", sender="org.freedesktop.DBus")
             rule.add_arg_condition(0, "org.freedesktop.Notifications")
-            connection.send_and_get_reply(message_bus.AddMatch(rule), timeout=5)
+            connection.send_and_get_reply(message_bus.AddMatch(rule), timeout=PATIENCE_S)
             with connection.filter(rule) as arrivals:
                 self._process = subprocess.Popen(
                     ["dunst", "-config", str(config)], env=self.env, stderr=subprocess.DEVNULL
