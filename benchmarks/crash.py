@@ -29,6 +29,7 @@ from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
 
 LIFE_S = 0.6  # of a daemon that is killed at no particular moment
+POLLED_WITHIN_S = 5.0  # on a busy machine; a single check may have no poll due
 SOON_S = 0.08  # a poll and its messages take less
 DRAINED_WITHIN_S = 40.0
 CHECKS_AT_END = 3
@@ -72,9 +73,10 @@ def _wait_for_a_moment(world: World, luck: random.Random) -> None:
     """Most kills fall between the answer to a poll and the end of its messages."""
     aim = luck.random()
     if aim < 0.5:
-        world.polled.wait(LIFE_S)
+        world.polled.wait(POLLED_WITHIN_S)
         threading.Event().wait(luck.random() * SOON_S)
     elif aim < 0.9:
+        world.polled.wait(POLLED_WITHIN_S)
         world.posted.wait(LIFE_S)
         threading.Event().wait(luck.random() * SOON_S / 2)
     else:

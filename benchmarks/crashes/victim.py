@@ -123,6 +123,7 @@ class Victim:
 
 def fork_on_demand(origin_s: float, *, loop: bool, sabotage: bool) -> None:
     """Fork and wait as the lines on stdin say; prints a process id or an exit status for each."""
+    import watcher.daemon  # noqa: F401, PLC0415 - only this process needs them, and each life has them at once
     import watcher.system.http  # noqa: F401, PLC0415 - likewise
 
     if sabotage:
