@@ -5,7 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.cli.sample_history import EVERY, NOW
+from tests.core.samples import reading
 from watcher.cli import app
+from watcher.cli.context import load_effective_config
+from watcher.core.model import Snapshot
+from watcher.pipeline import process_result
+from watcher.storage.store import DATABASE_FILE_NAME, Store
+from watcher.system import clock
 
 RULES = """
 [[rule]]
@@ -42,6 +49,7 @@ READINGS = [
 def shell(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("WATCHER_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("WATCHER_STATE_DIR", str(tmp_path / "state"))
     (tmp_path / "rules.toml").write_text(RULES)
     (tmp_path / "readings.jsonl").write_text("\n".join(json.dumps(each) for each in READINGS))
@@ -121,6 +129,18 @@ def test_since_without_a_store_says_what_to_do(shell):
     answer = shell.say("--since", "7d")
     assert answer.code == 69
     assert "no readings yet" in answer.err
+
+
+def test_stored_accounts_have_their_names(shell, monkeypatch):
+    store = Store(shell.path / "state" / DATABASE_FILE_NAME, now=NOW)
+    for key, name in (("acc-1", "me@example.com"), ("acc-2", "you@example.com")):
+        usage = Snapshot(provider="claude", account=key, account_name=name, at=NOW, readings=(reading(85.0),))
+        process_result(store, load_effective_config(), usage, now=NOW, every=EVERY)
+    store.close()
+    monkeypatch.setattr(clock, "utc_now", lambda: NOW)
+    answer = shell.say("--since", "2d")
+    assert "claude-session on claude[me@example.com].five_hour" in " ".join(answer.out.split())
+    assert "acc-1" not in answer.out
 
 
 def test_since_wants_a_duration(shell):

@@ -1,18 +1,19 @@
 """`watcher replay`: what rules would have done with a history, from a file or from the store."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import click
 import msgspec
 
-from watcher.cli.context import find_paths, load_own_providers, open_store, parse_duration_option
+from watcher.cli.context import find_paths, load_own_providers, make_series_formatter, open_store, parse_duration_option
 from watcher.cli.output import echo_error, echo_wrapped, format_count
 from watcher.cli.rules import read_bounded
 from watcher.core.engine import replay
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent
-from watcher.core.model import AlertEvent, PollResult, Transition
+from watcher.core.model import AlertEvent, PollResult, Series, Transition
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.rule import Rule
@@ -36,7 +37,11 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
         raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
     loaded = _load_rules(rules)
     now = None if since is None else clock.utc_now()
-    history = load_results_from_file(readings or "") if now is None else _load_results_from_store(since or "", now)
+    format_series: Callable[[Series], str] = _format_series
+    if now is None:
+        history = load_results_from_file(readings or "")
+    else:
+        history, format_series = _load_results_from_store(since or "", now)
     from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import
 
     intervals = {provider.id: provider.default_interval for provider in PROVIDERS.values()}
@@ -47,7 +52,7 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
             if as_json:
                 click.echo(encode_transition(transition))
             else:
-                echo_wrapped(_format_transition(transition))
+                echo_wrapped(_format_transition(transition, format_series(transition.series)))
     if not as_json:
         polls, rule_count = format_count(len(history), "answer"), format_count(len(loaded), "rule")
         click.echo(f"{format_count(count, 'transition')} from {polls} under {rule_count}")
@@ -68,14 +73,18 @@ def encode_transition(transition: Transition) -> str:
     ).decode()
 
 
-def _format_transition(transition: Transition) -> str:
+def _format_series(series: Series) -> str:
+    return sanitize_for_terminal(str(series), 200)
+
+
+def _format_transition(transition: Transition, series: str) -> str:
     used = None if transition.reading is None else get_used_percent(transition.reading)
     parts = [
         transition.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         f"{transition.event:<9}",
         f"{transition.severity:<8}",
         "     ?" if used is None else f"{format_percent(used):>6}",
-        f"{transition.rule} on {sanitize_for_terminal(str(transition.series), 200)}",
+        f"{transition.rule} on {series}",
         f"({transition.reason})",
     ]
     return "  ".join(parts)
@@ -106,8 +115,8 @@ def load_results_from_file(path: str) -> list[PollResult]:
     return found
 
 
-def _load_results_from_store(since: str, now: datetime) -> list[PollResult]:
-    """Each snapshot and each failed poll since then."""
+def _load_results_from_store(since: str, now: datetime) -> tuple[list[PollResult], Callable[[Series], str]]:
+    """Each snapshot and each failed poll since then, and how a person writes a series."""
     start = now - parse_duration_option("--since", since)
     with open_store(find_paths(), now) as store:
-        return store.readings.load_poll_results(start)
+        return store.readings.load_poll_results(start), make_series_formatter(store)
