@@ -211,8 +211,11 @@ class Daemon:
             self._on_result(None)
 
     def _log_result(self, result: Snapshot | PollFailure | None, processed: pipeline.PipelineResult) -> None:
-        for transition in processed.evaluation.transitions:
-            self._log.info(f"{transition.event} {transition.rule} on {transition.series}: {transition.reason}")
+        transitions = processed.evaluation.transitions
+        format_series = make_series_formatter(self._store) if transitions else str
+        for transition in transitions:
+            series = sanitize_for_terminal(format_series(transition.series), 200)
+            self._log.info(f"{transition.event} {transition.rule} on {series}: {transition.reason}")
         if isinstance(result, Snapshot):
             self._log.debug(f"{result.provider}: {len(result.readings)} windows")
             if self._failure_kinds.pop((result.provider, result.account), None):

@@ -465,6 +465,8 @@ def test_one_github_account_in_two_places_is_one_account(world):
     world.watch(65 * M)
     assert [body["event"] for body in world.received] == ["firing"]
     assert len([path for _, path in world.asked if path == "/user"]) == 1
+    firing = [line for line in world.log.lines if line.startswith("firing")]
+    assert firing == ["firing overage on copilot.premium_interactions: above"]  # as `watcher status` writes it
     store = world.store()
     assert [account.account for account in store.accounts.load() if account.provider == "copilot"] == ["octocat"]
     store.close()
