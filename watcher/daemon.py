@@ -18,6 +18,7 @@ from watcher.config.secrets import make_secret_resolver
 from watcher.core.formatting import format_amount, format_failure
 from watcher.core.model import Message, PollFailure, Snapshot
 from watcher.core.redaction import Redactor
+from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.delivery.dispatcher import Dispatcher
 from watcher.errors import ConfigError, UsageError
 from watcher.notifiers.base import OPEN_PAGE, SNOOZE, get_safe_link
