@@ -14,7 +14,7 @@ from tests.prometheus.tools import ask, find_free_port, needs, pushing_world, ru
 from tests.world import HOOK, SESSION, START, make_world
 from watcher.core.model import Response
 from watcher.errors import OfflineError, TimedOutError
-from watcher.prometheus.exporter import judge_push_response
+from watcher.prometheus.exporter import interpret_push_response
 from watcher.status.document import read_status
 
 M, S = timedelta(minutes=1), timedelta(seconds=1)
@@ -209,7 +209,7 @@ def test_retry_after_is_obeyed(pushing):
     ],
 )
 def test_an_answer_is_judged_by_its_status(status, body, delivered, permanent):
-    result = judge_push_response(Response(status=status, body=body, received_at=START))
+    result = interpret_push_response(Response(status=status, body=body, received_at=START))
     assert (result.delivered, result.permanent) == (delivered, permanent)
 
 
@@ -217,7 +217,7 @@ def test_an_answer_is_judged_by_its_status(status, body, delivered, permanent):
     ("status", "cure"), [(302, "correct `url`"), (401, "`headers`"), (404, "`url`"), (413, "lean"), (422, "its log")]
 )
 def test_a_refusal_says_what_to_do(status, cure):
-    result = judge_push_response(Response(status=status, received_at=START))
+    result = interpret_push_response(Response(status=status, received_at=START))
     assert cure in result.detail
     assert result.permanent
 

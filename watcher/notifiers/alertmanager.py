@@ -244,7 +244,7 @@ def post_alerts(
 
 
 def interpret_answer(response: Response | CommandResult) -> DeliveryOutcome:
-    """As for other channels; what is sent again goes out with the next beat, whatever the server asks."""
+    """As for other channels; a retry is the next `resend`, whatever Retry-After says."""
     if not isinstance(response, Response):
         raise TypeError("alertmanager")
     outcome = base.interpret_response(response)

@@ -1,8 +1,7 @@
-"""The channels of type `alertmanager`: each Alertmanager is shown what fires, after an evaluation and every `resend`.
+"""The channels of type `alertmanager`: firing alerts are posted after each evaluation and every `resend`.
 
-Nothing waits in the outbox. What was shown is remembered, so that whatever ends an alert (a reset, an edited rule,
-another route) is posted as its end, also after a restart. An Alertmanager forgets all alerts when it restarts, and
-learns them with the next beat.
+The outbox is not used. Posted alerts are stored, so that whatever ends one (a reset, an edited rule, another route) is
+posted as resolved, also after a restart. An Alertmanager that restarts gets all alerts again within `resend`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,7 +56,7 @@ Identity = tuple[tuple[str, str], ...]
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What one Alertmanager last answered."""
+    """The last answer of one Alertmanager."""
 
     detail: str
     delivered: bool
@@ -65,38 +64,38 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class ShownAlert(Struct, frozen=True, kw_only=True):
-    """An alert as it was last shown."""
+    """An alert as it was last posted."""
 
     alert: Alert
     rule: str
     series: Series
     is_over: bool = False
-    lasts_until: datetime  # when it ends at an Alertmanager that never hears of its end
+    lasts_until: datetime  # when it ends at an Alertmanager that does not receive its resolution
 
 
 class Post(NamedTuple):
-    """What goes to each Alertmanager."""
+    """The alerts posted to each Alertmanager."""
 
     alerts: list[Alert]
-    muting: list[Alert]  # those of them that mute others
+    muting: list[Alert]  # those that inhibit others
 
 
 class Mirror(Struct, kw_only=True):
-    """What one channel remembers."""
+    """The stored state of one channel."""
 
     alerts: list[ShownAlert] = []
-    answers: dict[str, Answer] = {}  # by address as people see it
+    answers: dict[str, Answer] = {}  # by address without secrets
 
 
 class FiringAlert(Struct, frozen=True, kw_only=True):
     """An alert that fires and is routed to a channel."""
 
     shown: ShownAlert
-    is_certain: bool  # False: it fires as far as is known here, which is too old to be told
+    is_certain: bool  # False: the readings are too old to post it
 
 
 class AlertmanagerMirrors:
-    """All channels of that type of one process."""
+    """All channels of type `alertmanager`."""
 
     def __init__(  # noqa: PLR0913 - what a daemon is made of
         self,
@@ -119,12 +118,12 @@ class AlertmanagerMirrors:
         self._channels: dict[str, Channel] = {}
         fact = store.facts.load(ALERTMANAGER_FACT)
         self._mirrors = _decode_mirrors(fact[0] if fact is not None else "{}")
-        self._posted: dict[str, list[tuple[Identity, datetime, bool]]] = {}  # channel -> what was shown last
-        self._latest: dict[str, Post] = {}  # channel -> what was posted last
+        self._posted: dict[str, list[tuple[Identity, datetime, bool]]] = {}  # channel -> its alerts at the last post
+        self._latest: dict[str, Post] = {}  # channel -> the last post
         self._in_flight: set[tuple[str, str]] = set()  # channel and address
-        self._overtaken: set[tuple[str, str]] = set()  # likewise: something changed while a post was in flight
+        self._overtaken: set[tuple[str, str]] = set()  # likewise: the alerts changed while a post was in flight
         self._refused: dict[tuple[str, str], set[Identity]] = {}  # alerts that are not posted there again
-        self._permanent: set[tuple[str, str]] = set()  # likewise: refuses whatever is posted
+        self._permanent: set[tuple[str, str]] = set()  # likewise: refuses every post
 
     @property
     def is_busy(self) -> bool:
@@ -132,7 +131,7 @@ class AlertmanagerMirrors:
         return bool(self._in_flight)
 
     def apply_config(self, config: Config) -> None:
-        """Show by this config from now on."""
+        """Use this config from now on."""
         self.close()
         self._config, self._posted, self._refused, self._permanent = config, {}, {}, set()
         self._channels = {name: config.channels[name] for name in config.channels if name in config.routing.mirrors}
@@ -145,17 +144,17 @@ class AlertmanagerMirrors:
         self._save()
 
     def close(self) -> None:
-        """Post nothing more. What was shown goes on firing there until its end."""
+        """Stop posting. Posted alerts keep firing there until their end."""
         for name in self._channels:
-            self._scheduler.cancel(_name_beat(name))
+            self._scheduler.cancel(_name_resend_job(name))
 
     def update(self) -> None:
-        """Show what changed, and everything where that is due."""
+        """Post to each channel if its alerts changed or `resend` has passed."""
         for channel in self._channels.values():
             self._update_channel(channel)
 
     def _find_labels(self, config: Config) -> MetricsLabels | None:
-        """How accounts are labelled, as in the metrics; None, and an answer of each address, if that is not known."""
+        """How accounts are labelled, as in the metrics; None, and a problem of each address, if that is not known."""
         problem = config.broken_channels.get("metrics")
         settings = config.metrics or MetricsSettings(labels=MetricsLabels())
         if problem is None:
@@ -174,7 +173,7 @@ class AlertmanagerMirrors:
         is_stopped = any(stop.channel == channel.name for stop in self._store.outbox.load_stops())
         if config is None or labels is None or settings is None or is_stopped or self._is_waiting():
             return
-        now, mirror, beat = self._environment.clock.now(), self._mirrors[channel.name], _name_beat(channel.name)
+        now, mirror, job = self._environment.clock.now(), self._mirrors[channel.name], _name_resend_job(channel.name)
         firing = collect_firing_alerts(self._store, config, channel, labels, now)
         mirror.alerts = self._merge(mirror, firing, now)
         state = [(each.alert.identity, each.alert.starts_at, each.is_over) for each in mirror.alerts]
@@ -183,10 +182,10 @@ class AlertmanagerMirrors:
             self._posted[channel.name] = state
             self._save()
         if not mirror.alerts:
-            self._scheduler.cancel(beat)
-        elif has_changed or self._scheduler.get_due_at(beat) is None:
+            self._scheduler.cancel(job)
+        elif has_changed or self._scheduler.get_due_at(job) is None:
             if not self._one_shot:
-                self._scheduler.schedule_after(beat, settings.resend_every, partial(self._update_channel, channel))
+                self._scheduler.schedule_after(job, settings.resend_every, partial(self._update_channel, channel))
             certain = {identity for identity, each in firing.items() if each.is_certain}
             shown = [each for each in mirror.alerts if each.is_over or each.alert.identity in certain]
             post = Post(alerts=[each.alert for each in shown], muting=list_muting_alerts(shown))
@@ -195,7 +194,7 @@ class AlertmanagerMirrors:
                 self._post(channel, url, post)
 
     def _merge(self, mirror: Mirror, firing: Mapping[Identity, FiringAlert], now: datetime) -> list[ShownAlert]:
-        """What is shown from now on: what fires, and what ended lately, or is not known everywhere to have ended."""
+        """The alerts to post: those that fire, that ended lately, or whose end was not delivered everywhere."""
         is_failing = any(not answer.delivered for answer in mirror.answers.values())
         merged = {}
         for shown in mirror.alerts:
@@ -209,7 +208,7 @@ class AlertmanagerMirrors:
         return list(merged.values())
 
     def _end(self, shown: ShownAlert, now: datetime) -> ShownAlert:
-        """The alert at its end: at the instant and in the words of the transition, where there was one."""
+        """The alert as resolved: with the instant and text of the transition, if there was one."""
         ended = [
             each
             for each in self._store.alerts.load_transitions(since=shown.alert.starts_at, rule=shown.rule)
@@ -219,11 +218,13 @@ class AlertmanagerMirrors:
         if ended and self._config is not None and self._labels is not None:
             formatter = pipeline.build_routing(self._store, self._config).formatter
             account = shown.alert.labels.get("account", "")
-            told = _hide_account(ended[-1], account)
+            transition = _hide_account(ended[-1], account)
             rules = {rule.name: rule for rule in self._config.rules}
-            message = compose_message(told, rules.get(told.rule), _hide_names(formatter), now)
+            message = compose_message(transition, rules.get(transition.rule), _hide_names(formatter), now)
             kept = {name: text for name, text in alert.annotations.items() if name == "send_resolved"}
-            alert = structs.replace(alert, ends_at=told.at, annotations={**make_annotations(told, message), **kept})
+            alert = structs.replace(
+                alert, ends_at=transition.at, annotations={**make_annotations(transition, message), **kept}
+            )
         return structs.replace(shown, alert=alert, is_over=True)
 
     # --- posts and their answers ------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ class AlertmanagerMirrors:
             self._post(channel, url, self._latest[channel.name])
 
     def _save_answer(self, name: str, url: str, outcome: DeliveryOutcome, *, is_partial: bool = False) -> None:
-        """Record what an Alertmanager answered; log when a problem begins and when it ends."""
+        """Record an answer; log when a problem begins and when it ends."""
         answers, receiver = self._mirrors[name].answers, format_receiver(url)
         before = answers.get(receiver)
         if before is not None and (before.detail, before.delivered) == (outcome.detail, outcome.delivered):
@@ -269,13 +270,13 @@ class AlertmanagerMirrors:
         self._save()
 
     def _stop(self, channel: Channel, detail: str) -> None:
-        """Post nothing until the settings change or a test succeeds."""
+        """Stop the channel until its settings change or a test succeeds."""
         now, self._permanent = self._environment.clock.now(), set()
         stop = StoppedChannel(
             channel=channel.name, settings_fingerprint=fingerprint_settings(channel), stopped_at=now, detail=detail
         )
         self._store.run_transaction(lambda: self._store.outbox.save_stop(stop), now=now)
-        self._scheduler.cancel(_name_beat(channel.name))
+        self._scheduler.cancel(_name_resend_job(channel.name))
         body = f"{detail}\nChange [channels.{channel.name}] in the config, or run `watcher notify test {channel.name}`."
         self._on_stopped(f'Channel "{channel.name}" has stopped', body)
 
@@ -284,14 +285,14 @@ class AlertmanagerMirrors:
         self._store.save_fact(ALERTMANAGER_FACT, text, now)
 
 
-def _name_beat(channel: str) -> str:
+def _name_resend_job(channel: str) -> str:
     return f"alertmanager {channel}"
 
 
 def _decode_mirrors(text: str) -> dict[str, Mirror]:
     try:
         return msgspec.json.decode(text, type=dict[str, Mirror])
-    except msgspec.DecodeError:  # of another version: the alerts there end by themselves
+    except msgspec.DecodeError:  # written by another version: posted alerts end by themselves
         return {}
 
 
@@ -301,7 +302,7 @@ def _decode_mirrors(text: str) -> dict[str, Mirror]:
 def collect_firing_alerts(
     store: Store, config: Config, channel: Channel, labels: MetricsLabels, now: datetime
 ) -> dict[Identity, FiringAlert]:
-    """Every alert that fires and is routed to a channel: one for each level that was reached."""
+    """The firing alerts routed to a channel, one for each level that was reached."""
     collector = _Collector(store, config, channel, labels, now)
     found: dict[Identity, FiringAlert] = {}
     for each in collector.collect():  # without account labels, two accounts may be one alert: the first one stays
@@ -342,10 +343,11 @@ class _Collector:
             reason = "above" if event is AlertEvent.FIRING else "escalated"
             leveled = structs.replace(alert, severity=severity)
             change = AlertChange(event=event, reason=reason, at=self._now, alert=leveled)
-            told = _hide_account(make_transition(event, rule, change, metrics, self._list_exhausted(state)), account)
+            transition = make_transition(event, rule, change, metrics, self._list_exhausted(state))
+            transition = _hide_account(transition, account)
             shown = make_alert(
-                told,
-                compose_message(told, rule, self._formatter, self._now),
+                transition,
+                compose_message(transition, rule, self._formatter, self._now),
                 self._settings,
                 account=account,
                 kind=state.kind.value,
@@ -356,7 +358,7 @@ class _Collector:
                 shown=ShownAlert(alert=shown, rule=rule.name, series=state.series, lasts_until=shown.ends_at),
                 is_certain=not self._is_muted_offline(state)
                 if about_silence
-                else not has_turned_over(state, self._now),
+                else not has_reset_unread(state, self._now),
             )
 
     def _find_route(self, rule: Rule, severity: Severity) -> tuple[str, ...]:
@@ -380,7 +382,7 @@ class _Collector:
 
 
 def list_reached_levels(rule: Rule, alert: AlertState) -> list[tuple[AlertEvent, Severity]]:
-    """The levels that were reached since the alert fired, as far as `on` asks for them; they last until it is over."""
+    """The levels reached since the alert began to fire, if `on` includes them; each lasts until the alert ends."""
     first, *later = alert.notified_severities or ((alert.severity,) if alert.severity is not None else ())
     reached = [(AlertEvent.FIRING, first)]
     reached += [(AlertEvent.ESCALATED, severity) for severity in later if severity.rank > first.rank]
@@ -400,18 +402,18 @@ def _get_rank(alert: Alert) -> int:
     return Severity(alert.labels["severity"]).rank
 
 
-def has_turned_over(state: SeriesState, now: datetime) -> bool:
-    """Whether the window has ended and was not seen since: a machine that has seen it knows better."""
+def has_reset_unread(state: SeriesState, now: datetime) -> bool:
+    """Whether the window has reset since it was last read here; another machine may have newer readings."""
     return state.boundary_at is not None and state.last_seen_at < state.boundary_at <= now
 
 
 def _hide_names(formatter: Formatter) -> Formatter:
-    """A formatter that names an account only as the transition does."""
+    """The formatter without account names, so that messages use the label of the transition."""
     return structs.replace(formatter, account_names={})
 
 
 def _hide_account(transition: Transition, label: str) -> Transition:
-    """The transition without what may not leave the machine: the account's name and key, its plan, texts of errors."""
+    """The transition without private facts: the account's name and key, its plan, error texts."""
     facts = {name: value for name, value in transition.facts.items() if name not in ("plan", "error", "error_kind")}
     if transition.facts.get("error_kind"):
         facts["error"] = transition.facts["error_kind"]

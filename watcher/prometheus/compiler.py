@@ -1,11 +1,11 @@
 """Rules of the watcher as alerting rules of Prometheus: `watcher rules compile --to prometheus`.
 
-A condition becomes two filters: where it is true, and where it is false; unknown is in neither. Each level of a rule
-becomes a latch, a recorded series that holds the instant of the last reading while the alert fires, and 0 once it is
-over. The latch gives hysteresis: between the two thresholds, and while nothing is known, it keeps its value. The alert
-reads the latch.
+A condition becomes two filters: one where it is true, one where it is false; an unknown value is in neither. Each level
+of a rule becomes a latch: a recorded series that holds the instant of the last reading while the alert fires, and 0
+afterwards. Between the two thresholds (hysteresis), and while values are unknown, the latch keeps its value. The alert
+expression reads the latch.
 
-Instants are compared with the instant of the reading, as the engine does when it evaluates a poll.
+Times are relative to the instant of the reading, as in the engine.
 """
 
 import json
@@ -52,7 +52,7 @@ _CURRENCY = 'unit=~"[A-Za-z]{3}"'
 
 
 class CompileOptions(Struct, frozen=True, kw_only=True):
-    """How rules are compiled."""
+    """Options of `watcher rules compile`."""
 
     by: Choice["account", "instance"] = "account"
     every: str = "1m"  # Prometheus' durations
@@ -60,12 +60,12 @@ class CompileOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The labels of one alert."""
+        """The labels that identify an alert."""
         return (*_ACCOUNT_IDENTITY, "instance") if self.by == "instance" else _ACCOUNT_IDENTITY
 
 
 class CompiledAlert(Struct, frozen=True, kw_only=True):
-    """One rule as entries of a group, and what could not be carried over."""
+    """One rule as entries of a rule group, with notes on what is not carried over."""
 
     rule: Rule
     entries: tuple[dict[str, object], ...]
@@ -73,10 +73,10 @@ class CompiledAlert(Struct, frozen=True, kw_only=True):
 
 
 class RefusedError(Exception):
-    """A construct that has no equal in Prometheus.
+    """A construct without an equivalent in Prometheus.
 
     Attributes:
-        pattern: finds what is meant in the text of the rule; empty: the rule as a whole.
+        pattern: a regular expression that finds the construct in the rule's text; empty: the rule as a whole.
     """
 
     def __init__(self, message: str, *, text: str = "", key: str = "") -> None:
@@ -91,7 +91,7 @@ def compile_rules(
 
     Args:
         rules: checked.
-        options: how.
+        options: how they are compiled.
         read_text: the text of a rule file, by path, for the place of a refused construct.
     """
     compiled, refused = [], []
@@ -155,22 +155,22 @@ class _RuleCompiler:
         further = f", {matchers}" if matchers else ""
         return f"{name}{{rule={json.dumps(self._rule.name)}, severity={json.dumps(severity)}{further}}}"
 
-    def _remember(self, name: str, severity: str) -> str:
-        """The last value of a recorded series, also across a restart of Prometheus."""
+    def _get_last_value(self, name: str, severity: str) -> str:
+        """The last value of a recorded series; it survives a restart of Prometheus."""
         return f"max by ({self._id}) (last_over_time({self._select(name, severity)}[{self._options.memory}]))"
 
     def _reduce(self, condition: str, matchers: str) -> str:
-        """A filter over all machines as one over alerts: of several machines the freshest reading counts."""
+        """Reduce a filter over all machines to one value for each alert: that of the newest reading."""
         if self._options.by == "instance":
             return f"max by ({self._id}) ({condition})"
         read = f"ai_usage_window_read_timestamp_seconds{matchers}"
-        freshest = f"{read} == on (provider, account, window) group_left () max by (provider, account, window) ({read})"
+        newest = f"{read} == on (provider, account, window) group_left () max by (provider, account, window) ({read})"
         if self._is_about_silence:
-            freshest = f"({freshest}) or ({_count_episodes(matchers)} unless on (provider, account, window) {read})"
-        return f"max by ({self._id}) (({condition}) and ({freshest}))"
+            newest = f"({newest}) or ({_count_episodes(matchers)} unless on (provider, account, window) {read})"
+        return f"max by ({self._id}) (({condition}) and ({newest}))"
 
     def _get_observed_at(self, matchers: str) -> str:
-        """The instant of the last reading; for a rule about silence, which needs none, now."""
+        """The instant of the last reading; the present for a rule about silence, which needs no reading."""
         if self._is_about_silence:
             return f"max by ({self._id}) ({_count_episodes(matchers)} * 0 + time())"
         return f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{matchers})"
@@ -181,7 +181,7 @@ class _RuleCompiler:
         labels = {"rule": rule.name, "severity": severity}
         matchers = format_matchers(rule.subject)
         observed = self._get_observed_at(matchers)
-        latch = self._remember("ai_usage:rule_latch", severity)
+        latch = self._get_last_value("ai_usage:rule_latch", severity)
         when = self._reduce(self._compile_condition(level.when, clearing=False), matchers)
         fires = f"{observed} and {on} ({when})"
         if rule.pending_for:
@@ -193,7 +193,7 @@ class _RuleCompiler:
         others = [each.severity.value for each in rule.levels if each.severity != level.severity]
         higher = [each.severity.value for each in rule.levels[index + 1 :]]
         if AlertEvent.ESCALATED not in rule.on and others:
-            set_others = " or ".join(f"({self._remember('ai_usage:rule_latch', each)} > 0)" for each in others)
+            set_others = " or ".join(f"({self._get_last_value('ai_usage:rule_latch', each)} > 0)" for each in others)
             fires = f"({fires}) unless {on} ({set_others})"
         elif higher:
             set_higher = " or ".join(
@@ -209,7 +209,7 @@ class _RuleCompiler:
             f"{latch} > time() - {KEEP_UNKNOWN_S}",
         ]
         episodes = f"max by ({self._id}) ({_count_episodes(matchers)})"
-        began = self._remember("ai_usage:rule_episode", severity)
+        began = self._get_last_value("ai_usage:rule_episode", severity)
         resolves_on_reset = compile_rule(rule).resolves_on_reset
         if resolves_on_reset:
             branches.insert(0, f"(({latch}) > 0 and {on} ({episodes} > {on} ({began}))) * 0")
@@ -223,7 +223,7 @@ class _RuleCompiler:
             }
 
     def _compile_timer(self, index: int, when: str) -> Iterator[dict[str, object]]:
-        """For how long the condition has held, between readings; a gap of more than three polls adds nothing."""
+        """Record how long the condition has held between readings; a gap of more than three polls adds nothing."""
         rule, level = self._rule, self._rule.levels[index]
         severity, on, matchers = level.severity.value, f"on ({self._id})", format_matchers(rule.subject)
         labels = {"rule": rule.name, "severity": severity}
@@ -267,7 +267,7 @@ class _RuleCompiler:
         }
 
     def _render(self, key: str, template: str | None) -> str:
-        """A template of the watcher as one of Go; empty where there is none, or where a field has no equal."""
+        """Convert a template to Go's syntax; empty if there is none, or if a field has no equivalent."""
         if template is None:
             return ""
         parts = []
@@ -296,14 +296,14 @@ class _RuleCompiler:
                 return self._filter(condition, clearing=clearing, wanted=wanted)
 
     def _filter(self, expression: Expression, *, clearing: bool, wanted: bool) -> str:
-        """A comparison, or a field that is true or false, for the series of the subject."""
+        """A comparison, or a boolean field, for the series of the subject."""
         selectors = list(dict.fromkeys(each.selector for each in iter_field_references(expression)))
         if len(selectors) > 1:
             raise RefusedError("it compares two series; write one comparison for each", text=str(expression))
         selector = selectors[0] if selectors else self._rule.subject
         if selector == self._rule.subject:
             content = self._compare(expression, selector, wanted=wanted)
-            if clearing and wanted:  # of a window without a limit, unknown use is none that could matter
+            if clearing and wanted:  # unknown use of an unlimited window clears an alert
                 known = self._compare(expression, selector, wanted=False)
                 unlimited = f"ai_usage_window_unlimited{format_matchers(selector)}"
                 content = f"({content}) or ({unlimited} unless ({known}))"
@@ -313,7 +313,7 @@ class _RuleCompiler:
         return self._compare_other(expression, selector, clearing=clearing, wanted=wanted)
 
     def _compare_other(self, expression: Expression, selector: Selector, *, clearing: bool, wanted: bool) -> str:
-        """Series of the subject beside which the comparison holds for another series: for any, to clear for all."""
+        """The subject's series for which the comparison holds for another series: for any; to clear, for all."""
         subject = self._rule.subject
         same = selector.provider == subject.provider and subject.provider != "*"
         join = f"on ({'provider, account, ' if same else ''}instance, job)"
@@ -353,7 +353,7 @@ class _RuleCompiler:
         return f"{base} and {join} (ai_usage_account_up == {1 if expected else 0})"
 
     def _constant(self, expression: Expression) -> float | None:
-        """The value of an expression without fields; a percent as a part of 1."""
+        """The value of an expression without fields; a percent as a ratio."""
         value = evaluate_constant(expression)
         if value is None:
             return None
@@ -370,7 +370,7 @@ class _RuleCompiler:
                     raise RefusedError("a product with a percent is not carried over; write its result", text=str(each))
 
     def _value(self, expression: Expression, selector: Selector, *, money: bool) -> str:
-        """The value as a vector with the labels of the series; a percent is a part of 1."""
+        """The value as a vector with the labels of the series; a percent is a ratio."""
         match expression:
             case FieldReference():
                 return self._measure(expression, selector, money=money)
@@ -394,7 +394,7 @@ class _RuleCompiler:
 
         def get(name: str) -> str:
             metric = f"ai_usage_window_{name}{matchers}"
-            # A rule about silence may look at the last known use.
+            # A rule about silence may use the last known value.
             return f"last_over_time({metric}[{self._options.memory}])" if self._is_about_silence else metric
 
         if self._is_about_silence and field not in ("age", "up"):
@@ -425,7 +425,7 @@ class _RuleCompiler:
 
 
 def format_matchers(selector: Selector, further: str = "") -> str:
-    """`{provider="claude", window="five_hour"}`: the series that a selector means, but for its primary window."""
+    """Label matchers for a selector, such as `{provider="claude"}`; the primary window is filtered elsewhere."""
     matchers = []
     if selector.provider != "*":
         matchers.append(f"provider={json.dumps(selector.provider)}")
@@ -440,7 +440,7 @@ def format_matchers(selector: Selector, further: str = "") -> str:
 
 
 def _count_episodes(matchers: str) -> str:
-    """The metric that every known window has, also one that was never read."""
+    """The metric that every known window has, even before its first reading."""
     return f"ai_usage_window_episodes_total{matchers}"
 
 
@@ -461,7 +461,7 @@ def _join_branches(branches: Sequence[str], on: str) -> str:
 
 
 def _filter_active(interval: TimeInterval, read: str) -> str:
-    """The instants of readings, where they are in the interval, in UTC."""
+    """Filter instants of readings to those in the interval, in UTC."""
     minutes = f"(hour({read}) * 60 + minute({read}))"
 
     def on_days(shift: int, *bounds: str) -> str:
@@ -488,7 +488,7 @@ def _count_minutes(moment: time) -> int:
 
 
 def _query(metric: str, shape: str) -> str:
-    """A Go template that asks for a value of the alert's window (`@` in `metric`: its labels) and shapes it."""
+    """A Go template that queries a value of the alert's window (`@` in `metric`: its labels) and formats it."""
     metric = metric.replace("@", "{provider=%q,account=%q,window=%q}")
     asked = f"printf {json.dumps(metric)} $labels.provider $labels.account $labels.window | query"
     return f"{{{{ with {asked} }}}}{{{{ . | first | value | {shape} }}}}{{{{ else }}}}?{{{{ end }}}}"
@@ -529,13 +529,13 @@ _GO_FIELDS: dict[str, Callable[[str], str]] = {
     "resets_at": lambda _spec: _query("max(ai_usage_window_reset_timestamp_seconds@)", "humanizeTimestamp"),
     "age": _query_duration("time() - ai_usage_window_read_timestamp_seconds@"),
 }
-"""Field of a template -> the same in Go, from its format."""
+"""Field of a template -> function from its format to the Go equivalent."""
 
 _DEFAULT_SUMMARY = f"{_GO_FIELDS['provider']('')} {_GO_FIELDS['window']('')} at {_GO_FIELDS['used_percent']('')} %"
 
 
 def format_rule_file(compiled: Sequence[CompiledAlert], options: CompileOptions) -> str:
-    """The file of rules for Prometheus: groups of at most ten rules, headed by what could not be carried over."""
+    """The rule file for Prometheus: the notes as comments, then groups of at most ten rules."""
     lines = [f"# Made by AI usage watcher {__version__}: watcher rules compile --to prometheus", "#"]
     lines += [f"# {each.rule.name}: {note}" for each in compiled for note in each.notes]
     lines += ["groups:"]
@@ -562,12 +562,12 @@ def _format_entry(entry: dict[str, object]) -> Iterator[str]:
 
 
 def _quote(value: object) -> str:
-    """A text of YAML: JSON's quotes are valid there."""
+    """A quoted YAML string; JSON's quoting is valid YAML."""
     return json.dumps(str(value), ensure_ascii=False)
 
 
 def format_alertmanager_config(rules: Sequence[Rule]) -> str:
-    """Routes, inhibition and mute time intervals for Alertmanager, to go with the compiled rules."""
+    """Routes, inhibition rules and time intervals of Alertmanager for the compiled rules."""
     lines = [
         "# To merge into alertmanager.yml.",
         "route:",

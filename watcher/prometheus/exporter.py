@@ -1,7 +1,7 @@
 """Exports the samples: a scrape of `/metrics`, a text file for node_exporter, a push by remote write.
 
 The daemon calls `update` after each cycle. A scrape is answered from memory by one thread that sleeps in `accept`; a
-push runs on the daemon's scheduler. What fails is one line in `problems`, never the end of the daemon.
+push runs on the daemon's scheduler. A failure is recorded and logged; it never ends the daemon.
 """
 
 import hmac
@@ -33,6 +33,7 @@ from watcher.prometheus.metrics import (
     hash_label,
 )
 from watcher.storage.store import METRICS_PROBLEMS_FACT, Store
+from watcher.system.clock import monotonic_s
 from watcher.system.environment import Environment
 from watcher.system.scheduler import Scheduler, WorkQueue
 
@@ -49,16 +50,16 @@ _PUSH_JOB = "metrics push"
 
 
 class PushResult(Struct, frozen=True, kw_only=True):
-    """What the receiver made of a push."""
+    """The outcome of a push."""
 
     delivered: bool
     detail: str  # one line
-    permanent: bool = False  # a repeat would be refused too
+    permanent: bool = False  # a retry would be refused too
     retry_after: timedelta | None = None
 
 
 class Exporter:
-    """The exports of one daemon: listener, text file, push."""
+    """The exports of one daemon: scrape, text file, push."""
 
     def __init__(  # noqa: PLR0913 - what a daemon is made of
         self,
@@ -88,10 +89,10 @@ class Exporter:
         self._push_stopped = False
         self._listener = self._listen() if settings.listen else None
         if settings.push is not None:
-            self._schedule_push(_spread(settings))
+            self._schedule_push(_compute_first_delay(settings))
 
     def update(self) -> None:
-        """Collect what the store knows now; scrapes see it from here on."""
+        """Collect the samples from the store, for scrapes and the text file."""
         now = self._environment.clock.now()
         self._samples = collect_samples(self._store, self._settings.labels, now)
         if self._listener is not None:
@@ -100,7 +101,7 @@ class Exporter:
             self._write_textfile(self._settings.textfile, now)
 
     def close(self) -> None:
-        """Stop listening; tell the receiver of a push that every series has ended."""
+        """Stop listening, and push a staleness marker for every series."""
         if self._listener is not None:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in `accept`
@@ -112,7 +113,7 @@ class Exporter:
                 self._environment.send(make_push_request(self._settings.push, body, timeout_s=CONNECTION_TIMEOUT_S))
 
     def _set_problem(self, export: str, problem: str) -> None:
-        """Record what is wrong with an export, for `status` and `doctor`; log it once. Empty: nothing is."""
+        """Record a problem of an export (listen, textfile, push, salt), and log a new one. Empty: there is none."""
         if self._problems.get(export, "") == problem:
             return
         self._problems[export] = problem
@@ -183,9 +184,9 @@ class Exporter:
     # --- text file --------------------------------------------------------------------------------------------------
 
     def _write_textfile(self, path: Path, now: datetime) -> None:
-        """At every change, and each minute at most where only the instants changed."""
+        """Write at every change of a value; if only timestamps changed, once a minute."""
         is_due = self._textfile_at is None or now - self._textfile_at >= TEXTFILE_EVERY
-        if not is_due and _without_cycle(self._samples) == _without_cycle(self._textfile_samples):
+        if not is_due and _without_timestamps(self._samples) == _without_timestamps(self._textfile_samples):
             return
         try:
             write_textfile(path, format_text(self._samples))
@@ -228,12 +229,12 @@ class Exporter:
         self._schedule_push(max(delay, result.retry_after or timedelta(0)))
 
 
-def _without_cycle(samples: list[Sample]) -> list[Sample]:
+def _without_timestamps(samples: list[Sample]) -> list[Sample]:
     return [each for each in samples if not each.name.endswith("_timestamp_seconds")]
 
 
 def write_textfile(path: Path, text: str) -> None:
-    """Replace the file at once, readable by everybody: node_exporter runs as another user.
+    """Replace the file atomically, readable by everyone: node_exporter runs as another user.
 
     Raises:
         OSError: the folder is missing or cannot be written.
@@ -251,13 +252,11 @@ def write_textfile(path: Path, text: str) -> None:
 
 
 def _read_head(connection: socket.socket, timeout_s: float) -> bytes | None:
-    """A request up to the empty line; None where it is too long.
+    """Read the head of a request, up to the empty line; None if it is too long.
 
     Raises:
-        OSError: it did not come in time.
+        OSError: it did not arrive in time.
     """
-    from watcher.system.clock import monotonic_s  # noqa: PLC0415 - the thread's own deadline
-
     deadline_s, head = monotonic_s() + timeout_s, b""
     while b"\r\n\r\n" not in head:
         if len(head) > MAX_HEADER_BYTES:
@@ -278,8 +277,8 @@ def _make_response(status: str, body: bytes = b"", kind: str = TEXT_TYPE, extra:
     return head.encode() + body
 
 
-def _spread(settings: MetricsSettings) -> timedelta:
-    """When the first push is due: spread over the interval, so that a thousand machines do not come at once."""
+def _compute_first_delay(settings: MetricsSettings) -> timedelta:
+    """The delay of the first push: spread over the interval, so that many machines do not push at once."""
     every = settings.push.every if settings.push is not None else timedelta(0)
     return every * (int(hash_label(settings.labels.salt, socket.gethostname()), 16) % 1000 / 1000)
 
@@ -294,7 +293,7 @@ def add_push_labels(samples: list[Sample], settings: MetricsSettings) -> list[Sa
 
 
 def make_push_request(push: PushSettings, body: bytes, *, timeout_s: float) -> Request:
-    """The request of a push."""
+    """The HTTP request of a push."""
     headers = {
         "Content-Encoding": "snappy",
         "Content-Type": "application/x-protobuf",
@@ -313,19 +312,19 @@ def send_push(push: PushSettings, body: bytes, environment: Environment) -> Push
         return PushResult(delivered=False, detail=str(error))  # names the host
     except Exception as error:  # noqa: BLE001 - a push never ends the daemon
         return PushResult(delivered=False, detail=f"{urlsplit(push.url).hostname}: {type(error).__name__}")
-    return judge_push_response(response)
+    return interpret_push_response(response)
 
 
-_CURES = {
+_HINTS = {
     401: "correct `headers`",
     403: "correct `headers`",
     404: "correct `url`",
-    413: 'it takes less at once: set `detail = "lean"`',
+    413: 'the request is too large: set `detail = "lean"`',
 }
 
 
-def judge_push_response(response: Response) -> PushResult:
-    """What an answer means: 2xx delivered, 429 and 5xx later, any other 4xx stops until the settings change."""
+def interpret_push_response(response: Response) -> PushResult:
+    """The outcome by status: 2xx delivered, 429 and 5xx retried, any other stops pushes until the settings change."""
     status = response.status
     if status // 100 == 2:  # noqa: PLR2004 - HTTP
         return PushResult(delivered=True, detail="")
@@ -336,6 +335,6 @@ def judge_push_response(response: Response) -> PushResult:
     if status == 429 or status >= 500:  # noqa: PLR2004
         detail = f"answered {status}; the next push tries again"
         return PushResult(delivered=False, detail=detail, retry_after=parse_retry_after(response))
-    cure = _CURES.get(status, "redirects are not followed: correct `url`" if status < 400 else "look into its log")  # noqa: PLR2004
-    detail = f"answered {status}: {cure}; nothing is pushed until the settings change"
+    hint = _HINTS.get(status, "redirects are not followed: correct `url`" if status < 400 else "look into its log")  # noqa: PLR2004
+    detail = f"answered {status}: {hint}; nothing is pushed until the settings change"
     return PushResult(delivered=False, permanent=True, detail=detail)

@@ -1,7 +1,8 @@
-"""The metrics `watcher.metrics.v1`: what the engine believes now, as samples of Prometheus.
+"""The metrics `watcher.metrics.v1`: the state of the engine as samples of Prometheus.
 
-Unknown is a missing sample, never 0. Instants are Unix seconds, parts run from 0 to 1 (more in overage). No label holds
-an email, a token, a text of an error or a path: an account is a salted hash unless the config says otherwise.
+An unknown value is a missing sample, never 0. Instants are Unix seconds; ratios run from 0 to 1 (more in overage). No
+label holds an email, a token, the text of an error or a path: an account is a salted hash unless the config says
+otherwise.
 """
 
 import hmac
@@ -32,19 +33,19 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "ai_usage_window_used": ("gauge", "Amount used, in the window's own unit."),
     "ai_usage_window_limit": ("gauge", "Amount allowed, in the window's own unit."),
     "ai_usage_window_remaining": ("gauge", "Amount left, in the window's own unit; negative in overage."),
-    "ai_usage_window_reset_timestamp_seconds": ("gauge", "When the window turns over."),
+    "ai_usage_window_reset_timestamp_seconds": ("gauge", "When the window resets."),
     "ai_usage_window_length_seconds": ("gauge", "How long the window is."),
-    "ai_usage_window_read_timestamp_seconds": ("gauge", "When the last believed reading was made."),
+    "ai_usage_window_read_timestamp_seconds": ("gauge", "When the last accepted reading was made."),
     "ai_usage_window_quiet_since_timestamp_seconds": (
         "gauge",
         "From when the age of the last reading counts; absent while nothing is polled.",
     ),
-    "ai_usage_window_burn_ratio_per_second": ("gauge", "How fast the window is used up."),
+    "ai_usage_window_burn_ratio_per_second": ("gauge", "Rate at which the window is used."),
     "ai_usage_window_exhaustion_timestamp_seconds": (
         "gauge",
-        "When all is used at this pace; +Inf where nothing is being used.",
+        "When the window is exhausted at the present rate; +Inf while nothing is used.",
     ),
-    "ai_usage_window_episodes_total": ("counter", "Turns of the window that were seen."),
+    "ai_usage_window_episodes_total": ("counter", "Resets of the window that were seen."),
     "ai_usage_window_unlimited": ("gauge", "1 where the window has no limit."),
     "ai_usage_window_primary": ("gauge", "1 for the provider's primary window."),
     "ai_usage_account_up": (
@@ -81,7 +82,7 @@ _FULL_ONLY = frozenset(
 
 
 class Sample(Struct, frozen=True):
-    """One series of Prometheus at one instant."""
+    """The value of one series."""
 
     name: str
     labels: Labels  # sorted by name
@@ -193,15 +194,15 @@ class _Collector:
 
 
 def is_exported(state: SeriesState, now: datetime) -> bool:
-    """Whether a window is exported: not where its name tells nothing until it was used, nor when it is long gone."""
+    """Whether a window is exported: not before its first use proves its name, nor long after it is gone."""
     if state.is_unproven or not state.series.window:
         return False
     return not state.gone or now - state.last_seen_at <= END_SHOWN_FOR
 
 
 def measure_window(state: SeriesState, now: datetime) -> Iterator[tuple[str, float, dict[str, str]]]:
-    """(name, value, further labels) of what is known of one window now."""
-    if state.gone:  # what ends an alert of any rule on Prometheus
+    """(name, value, further labels) of each known metric of one window."""
+    if state.gone:  # a new episode and age 0 resolve the alerts of every rule in Prometheus
         yield "ai_usage_window_episodes_total", state.episode + 1, {}
         yield "ai_usage_window_quiet_since_timestamp_seconds", now.timestamp(), {}
         return
@@ -302,7 +303,7 @@ def escape_label(value: str) -> str:
 
 
 def format_value(value: float) -> str:
-    """A number without a loss of digits; infinity as `+Inf`."""
+    """The shortest exact text of a number; infinity as `+Inf`."""
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) and abs(value) < _MAX_EXACT else repr(float(value))
@@ -311,7 +312,7 @@ def format_value(value: float) -> str:
 # --- remote write 1.0 -------------------------------------------------------------------------------------------------
 
 STALE_NAN = 0x7FF0000000000002.to_bytes(8, "little")
-"""The staleness marker: from here on the series has no value."""
+"""The staleness marker, which ends a series."""
 
 
 def encode_remote_write(samples: Sequence[Sample], ended: Iterable[tuple[str, Labels]], now: datetime) -> bytes:
@@ -319,7 +320,7 @@ def encode_remote_write(samples: Sequence[Sample], ended: Iterable[tuple[str, La
 
     Args:
         samples: current values.
-        ended: series without a value any more; each gets a staleness marker.
+        ended: series that have ended; each gets a staleness marker.
         now: the instant of all of them.
     """
     import struct  # noqa: PLC0415 - only where something is pushed
@@ -339,7 +340,7 @@ def encode_remote_write(samples: Sequence[Sample], ended: Iterable[tuple[str, La
 
 
 def _compress(content: bytes) -> bytes:
-    """Snappy's block format, with literals only: a length, then pieces of at most 64 KiB as they are."""
+    """Snappy's block format with literals only: the length, then uncompressed pieces of at most 64 KiB."""
     pieces = [content[start : start + 65536] for start in range(0, len(content), 65536)]
     return encode_varint(len(content)) + b"".join(
         b"\xf4" + (len(piece) - 1).to_bytes(2, "little") + piece for piece in pieces

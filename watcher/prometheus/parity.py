@@ -24,7 +24,7 @@ from watcher.prometheus.metrics import escape_label, format_value, is_exported, 
 
 STEP = timedelta(minutes=1)
 MAX_STEPS = 20_000
-LEAD_STEPS = 2  # a latch at the instant 0 would count as let go
+LEAD_STEPS = 2  # a latch with the value 0 counts as reset
 PROMTOOL_TIMEOUT_S = 300.0
 MAX_PROMTOOL_BYTES = 64 << 20  # some hundred for each step that differs
 _DEFAULT_EVERY = timedelta(minutes=5)
@@ -77,7 +77,7 @@ class _EngineRun(Struct, frozen=True):
 
 
 class _Transition(Struct, frozen=True, order=True):
-    """A latch that is set or let go, at the first evaluation that can see it."""
+    """A latch that is set or reset, at the first evaluation that can see it."""
 
     step: int
     key: LatchKey
@@ -155,7 +155,7 @@ def _list_latches(engine_state: EngineState) -> dict[LatchKey, object]:
 def _find_changes(
     before: Mapping[LatchKey, object], after: Mapping[LatchKey, object], step: int
 ) -> Iterator[_Transition]:
-    """The latches that were let go or set; both where one ended and began again at once."""
+    """The latches that were reset or set; both where one ended and began again at once."""
     for key in sorted({*before, *after}):
         if key in before and before[key] != after.get(key):
             yield _Transition(step, key, "resolved")

@@ -125,7 +125,7 @@ class StatusDocument(Struct, frozen=True, kw_only=True):
     config_error: str | None = None
     database_error: str | None = None
     broken_channels: dict[str, str] = {}  # channels whose secret is not available, and why; their messages wait
-    metrics_problems: dict[str, str] = {}  # export of the metrics (listen, textfile, push) -> what is wrong with it
+    metrics_problems: dict[str, str] = {}  # export (listen, textfile, push, salt) -> problem
     alertmanagers: list[AlertmanagerStatus] = []
     stopped_channels: dict[str, str] = {}  # channels that refused permanently, and what they answered
     undelivered: list[UndeliveredMessage] = []

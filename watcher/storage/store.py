@@ -24,7 +24,7 @@ from watcher.storage.readings import Readings
 
 DATABASE_FILE_NAME = "watcher.db"
 CHANNEL_TESTED_PREFIX = "tried "  # and a channel's name: the fact that it took a test message
-METRICS_PROBLEMS_FACT = "metrics_problems"  # JSON: listen, textfile or push -> what is wrong with it
+METRICS_PROBLEMS_FACT = "metrics_problems"  # JSON: export (listen, textfile, push, salt) -> problem
 ALERTMANAGER_FACT = "alertmanager"  # JSON: channel -> what it shows, and what each address answered
 KEEP_RAW = timedelta(days=14)  # readings and failed polls
 KEEP_HOURLY = timedelta(days=90)  # the last reading of each hour; then of three hours, ...
