@@ -237,7 +237,7 @@ class Daemon:
             self._poller.start_all_cycles()
 
     def _on_action(self, message: Message, action: str) -> None:
-        """Do what the person chose on a notification, whose thread calls this."""
+        """Do what the user chose on a notification, whose thread calls this."""
         if action == OPEN_PAGE:
             process.open_in_browser(get_safe_link(message))
         elif action == SNOOZE:

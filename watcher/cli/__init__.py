@@ -1,6 +1,6 @@
 """The command line: one module a command or group, imported only when it is called.
 
-Start with `app`, the group of all commands and their errors. `context` has the person's config, rules and store,
+Start with `app`, the group of all commands and their errors. `context` has the user's config, rules and store,
 `output` and `status_text` what is printed, `charts` the pictures. This module dispatches a command line, and runs
 before everything else: commands that run many times a minute never import click.
 """

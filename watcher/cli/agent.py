@@ -180,7 +180,7 @@ def _format_log_lines(manager: Manager, item: LoginItem) -> list[str]:
 
 
 def _list_notes(manager: Manager, item: LoginItem, paths: Paths) -> Iterator[str]:
-    """What the person may have to do in addition."""
+    """What the user may have to do in addition."""
     yield from (manager.describe_next_steps(item) or "").splitlines()
     try:
         config = read_file(paths.config_file, MAX_FILE_BYTES).decode(errors="replace")
@@ -308,7 +308,7 @@ def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> N
 
 
 def _list_own_files(name: str, folder: Path) -> list[Path]:
-    """What this program writes into that folder; another file may be the person's own."""
+    """What this program writes into that folder; another file may be the user's own."""
     return sorted(path for pattern in _OWN_FILES[name] for path in folder.glob(pattern))
 
 

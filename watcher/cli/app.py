@@ -174,7 +174,7 @@ def describe_usage_error(error: click.ClickException) -> str:
 
 
 def wants_traceback(args: Sequence[str]) -> bool:
-    """Whether the person asked for a traceback."""
+    """Whether the user asked for a traceback."""
     return "-v" in args or "--verbose" in args or os.environ.get("WATCHER_DEBUG", "0") not in ("", "0")
 
 

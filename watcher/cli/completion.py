@@ -86,7 +86,7 @@ _Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 def _make_completion(list_words: Callable[[], Words]) -> _Complete:
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found: dict[str, str] = {}
-        with suppress(Exception):  # an error would end up in the person's command line
+        with suppress(Exception):  # an error would end up in the user's command line
             for word, help_ in list_words():
                 found.setdefault(word, help_)
         return [CompletionItem(word, help=help_) for word, help_ in found.items() if word.startswith(incomplete)]

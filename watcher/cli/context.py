@@ -31,7 +31,7 @@ _LINE_EDITORS = {"vi", "vim", "nvim", "gvim", "nano", "pico", "emacs", "emacscli
 
 
 def find_paths() -> Paths:
-    """Where the person's files are."""
+    """Where the user's files are."""
     return paths.resolve_paths(os.environ, paths.find_home())
 
 
@@ -42,7 +42,7 @@ def load_effective_config(*, with_secrets: bool = False) -> "Config":
         with_secrets: resolve them, which may run commands; else every channel with a secret is without its settings.
 
     Raises:
-        ConfigError: with every mistake in all of the person's files.
+        ConfigError: with every mistake in all of the user's files.
     """
     from watcher.config import loader, secrets  # noqa: PLC0415 - slow to import: every provider and channel
     from watcher.system import environment  # noqa: PLC0415 - likewise
@@ -67,7 +67,7 @@ def parse_with_providers(parse: Callable[[str], T], text: str) -> T:
 
 
 def load_own_providers() -> None:
-    """Let expressions name every provider, those of the person's own files too."""
+    """Let expressions name every provider, those of the user's own files too."""
     own = find_paths()
     with suppress(OSError):
         if not paths.list_toml_files(own.providers_dir):
@@ -112,7 +112,7 @@ def change_store(paths: Paths, now: datetime, work: "Callable[[Store], T]", conf
 
 
 def make_series_formatter(store: "Store") -> Callable[[Series], str]:
-    """Writes a series as a person does, for a terminal."""
+    """Writes a series as the user does, for a terminal."""
     from watcher.status import builder  # noqa: PLC0415 - the engine
 
     format_series = builder.make_series_formatter(store)
@@ -141,7 +141,7 @@ def write_private_file(path: Path, content: bytes) -> None:
 
 
 def open_in_editor(path: Path, line: int = 1) -> None:
-    """Open a file in the person's editor, and wait until they close it.
+    """Open a file in the user's editor, and wait until they close it.
 
     Raises:
         UsageError: no editor can be started, or it failed.
@@ -157,12 +157,12 @@ def open_in_editor(path: Path, line: int = 1) -> None:
 
 
 def edit_and_check(path: Path, line: int = 1) -> None:
-    """Open one of the person's files, check all of them afterwards, and let a running watcher load them.
+    """Open one of the user's files, check all of them afterwards, and let a running watcher load them.
 
-    At a terminal, the person may go back to the editor over a mistake.
+    At a terminal, the user may go back to the editor over a mistake.
 
     Raises:
-        ConfigError: there are mistakes; the file is as the person saved it.
+        ConfigError: there are mistakes; the file is as the user saved it.
     """
     from watcher.system.lock import Lock  # noqa: PLC0415 - only here
 

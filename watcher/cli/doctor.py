@@ -23,7 +23,7 @@ _MIN_WIDTH = 60
 
 
 class _ProviderType(click.types.StringParamType):
-    """Any provider, those of the person's own files too."""
+    """Any provider, those of the user's own files too."""
 
     name = "provider"
 

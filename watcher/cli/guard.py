@@ -27,7 +27,7 @@ from watcher.system import clock
 from watcher.system.paths import Paths
 
 SeriesNames = dict[Series, tuple[str, str]]
-"""Series -> (its name as a person writes it, what is used of it as a phrase)."""
+"""Series -> (its name as the user writes it, what is used of it as a phrase)."""
 
 SCHEMA_NAME = "watcher.guard.v1"
 DEFAULT_MAX_AGE = "2h"  # the slowest provider is polled once an hour while nothing changes
@@ -83,7 +83,7 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
 
 
 def parse_expression(text: str, command: str) -> Expression:
-    """The condition that a person wrote.
+    """The condition that the user wrote.
 
     Raises:
         UsageError: with a caret under the mistake.
@@ -100,7 +100,7 @@ def parse_expression(text: str, command: str) -> Expression:
 def evaluate_expression(
     paths: Paths, condition: Expression, now: datetime, max_age: timedelta
 ) -> tuple[GuardResult, SeriesNames]:
-    """The result, and each series as a person writes it with what is used of it."""
+    """The result, and each series as the user writes it with what is used of it."""
     import_pending_statusline(paths)
     try:
         with open_store(paths, now) as store:

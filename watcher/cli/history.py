@@ -124,7 +124,7 @@ def find_account_name(store: Store, series: Series) -> str:
 
 TERMINAL_TARGETS = ("terminal", "-")
 HistoryRow = tuple[str, str, Track]
-"""The series as a person writes it, the account's name, its track."""
+"""The series as the user writes it, the account's name, its track."""
 
 
 @click.command()

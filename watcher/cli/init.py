@@ -1,6 +1,6 @@
-"""`watcher init`: looks for logins, writes a commented config, and ends with a working alert. It overwrites nothing.
+"""`watcher init`: finds logins, writes a commented config, and tests the channels. It overwrites nothing.
 
-On a terminal it asks for each step, and Enter is yes; without one, options say which steps to take.
+On a terminal it asks before each step; without one, options choose the steps.
 """
 
 import re
@@ -88,10 +88,10 @@ _DESKTOP_TABLE = '[channels.desktop]\ntype = "desktop"\n'
 
 
 class RequestedChannel(Struct, frozen=True):
-    """A channel that the person asked for."""
+    """A channel that the user chose."""
 
     type: str  # slack, discord, ntfy
-    address: str  # a webhook's address, or a topic; or where it is: env:NAME, file:PATH, cmd:ARGV
+    address: str  # URL of a webhook, or a topic; or a reference: env:NAME, file:PATH, cmd:ARGV
 
 
 @click.command()
@@ -157,7 +157,7 @@ def init(  # noqa: PLR0913 - what the command takes
 
 
 def _echo_next(done: Mapping[str, bool], *, sends: bool) -> None:
-    """What is left to do."""
+    """Print the commands that are left to run."""
     commands = {**NEXT_COMMANDS, **({} if sends else {"test": ADD_CHANNEL_COMMAND})}
     if done.get("login item") is False:  # a machine without systemd
         commands["login item"] = ("watcher run", "watch in a terminal; or `watcher check` from cron")
@@ -169,7 +169,7 @@ def _echo_next(done: Mapping[str, bool], *, sends: bool) -> None:
 
 
 def _poll(context: click.Context, own: Paths) -> bool:
-    """Poll once and show the readings; returns whether there is one."""
+    """Poll once and print the readings; returns whether any provider answered."""
     _run(context, check, quiet=False, as_document=False)
     document = read_status(own.state_dir, now=utc_now())
     accounts = document.providers if document is not None else []
@@ -179,7 +179,7 @@ def _poll(context: click.Context, own: Paths) -> bool:
 
 
 def _report_logins(host_info: HostInfo, own: Paths) -> bool:
-    """Print what was found where; returns whether there is a login."""
+    """Print the logins of each provider; returns whether there is one."""
     click.echo("Logins:")
     rows = list(describe_logins(host_info, _load_overrides(own)))
     for name, text, _ in rows:
@@ -188,7 +188,7 @@ def _report_logins(host_info: HostInfo, own: Paths) -> bool:
 
 
 def _write_files(host_info: HostInfo, own: Paths, channels: Sequence[RequestedChannel], *, can_ask: bool) -> bool:
-    """Write what is missing; returns whether alerts are sent anywhere."""
+    """Write the missing files; returns whether there is a channel for alerts."""
     is_first = not may_exist(own.config_file)
     if channels and not is_first:
         raise UsageError(f"{own.config_file} is there already: add one by `watcher channels add {channels[0].type}`")
@@ -210,18 +210,18 @@ def _echo_paragraph(text: str) -> None:
 
 
 def _run(context: click.Context, command: click.Command, **options: Any) -> int:
-    """Run another command; returns its exit code. An error is printed and no end."""
+    """Run another command; returns its exit code. An error is printed, and `init` goes on."""
     try:
         return int(context.invoke(command, **options) or 0)
-    except click.exceptions.Exit as end:
-        return end.exit_code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
     except (WatcherError, click.ClickException) as error:
         echo_wrapped(f"  {error.message if isinstance(error, click.ClickException) else error}")
         return 1
 
 
 def find_desktop_problem(host_info: HostInfo) -> str:
-    """Why no notification can be shown on this machine; empty where one can, and where only a trial tells."""
+    """Why no notification can be shown on this machine; empty if one can, or if only a test would tell."""
     if host_info.platform in ("darwin", "win32") or is_wsl(host_info.env):
         return ""
     from watcher.notifiers.desktop.dbus_connection import NoReplyError, UnreachableError  # noqa: PLC0415 - only here
@@ -234,7 +234,7 @@ def find_desktop_problem(host_info: HostInfo) -> str:
 
 
 def is_interactive() -> bool:
-    """Whether a person can answer questions."""
+    """Whether stdin and stdout are a terminal."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
@@ -253,7 +253,7 @@ def describe_logins(host_info: HostInfo, overrides: dict[str, Overrides]) -> Ite
 
 
 def _load_overrides(paths: Paths) -> dict[str, Overrides]:
-    """The paths that the person's own config sets; none if there is no config that can be read."""
+    """The overrides in the config; none if there is no readable config."""
     if not may_exist(paths.config_file):
         return {}
     try:
@@ -281,12 +281,12 @@ def list_files(
 
 
 def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:
-    """Where the address of a channel is kept: it is a secret, because it lets anyone send."""
+    """The file for the address of a channel: it is a secret, because anyone who has it can send."""
     return paths.config_dir / f"{requested_channel.type}.secret"
 
 
 def render_config(paths: Paths, channels: Sequence[RequestedChannel], *, has_desktop: bool) -> str:
-    """The config, with the channels that were asked for, and the desktop where there is one."""
+    """The text of the config, with the chosen channels, and the desktop if it can show notifications."""
     tables = ""
     for each in channels:
         key = "topic" if each.type == "ntfy" else "url"
@@ -304,7 +304,7 @@ def render_config(paths: Paths, channels: Sequence[RequestedChannel], *, has_des
 
 
 def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
-    """Write a file that only its owner may read; returns what was done."""
+    """Write a file that only its owner can read; returns what was done."""
     try:
         try:
             create_private_file(path, text)
@@ -314,8 +314,8 @@ def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
             path.write_text(text, "utf-8")
             return "renewed, it belongs to this program"
     except OSError as error:
-        cure = "make the folder writable or set WATCHER_CONFIG_DIR"
-        raise WatcherError(f"cannot write {path}: {error.strerror}; {cure}") from error
+        hint = "make the folder writable or set WATCHER_CONFIG_DIR"
+        raise WatcherError(f"cannot write {path}: {error.strerror}; {hint}") from error
     return "written"
 
 
@@ -326,7 +326,7 @@ PLUGIN_NAME = "usage.1m.sh"  # once a minute
 
 
 def find_menu_bars(host_info: HostInfo) -> dict[str, Path]:
-    """Programs that show a script's output in the menu bar -> the folder of their plugins."""
+    """Name of each menu bar program that is installed -> its folder of plugins."""
     support = host_info.home / "Library" / "Application Support"
     folders = {"xbar": support / "xbar" / "plugins"}
     if host_info.platform == "darwin":
@@ -390,7 +390,7 @@ def _find_address_problem(kind: str, address: str) -> str:
 
 
 def _ask_for_channels(*, has_desktop: bool) -> list[RequestedChannel]:
-    """The channels that the person wants; asks again after an answer that cannot be used, and says why."""
+    """Ask for channels until the answer is valid."""
     click.echo("")
     while True:
         where = "Also notify by" if has_desktop else "Notify by"
@@ -406,7 +406,7 @@ def _ask_for_channels(*, has_desktop: bool) -> list[RequestedChannel]:
 
 
 def _ask_for_address(kind: str) -> RequestedChannel | None:
-    """The channel; None where Enter leaves it out."""
+    """Ask for the address of a channel until it is valid; None if it is left out."""
     is_topic = kind == "ntfy"
     prompt = "Topic (choose one that cannot be guessed)" if is_topic else "Address of its incoming webhook (not shown)"
     while True:

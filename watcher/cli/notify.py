@@ -1,7 +1,4 @@
-"""`watcher notify test` and `watcher channels`: test, list and add channels.
-
-A test prints the receiver's answer and what to do.
-"""
+"""`watcher notify test` and `watcher channels`: test, list and add channels."""
 
 import re
 import shutil
@@ -74,7 +71,7 @@ def test(context: click.Context, channel: str | None) -> None:
 
 
 def _resume_working_channels(names: Sequence[str], now: datetime) -> None:
-    """End the stops of channels that work, and signal the daemon."""
+    """Delete the stops of channels that work, and signal the daemon."""
     own = find_paths()
     if not may_exist(own.state_dir / DATABASE_FILE_NAME):
         return
@@ -111,7 +108,7 @@ def select_channels(channels: Mapping[str, Channel], name: str | None) -> Mappin
 
 
 def send_test_message(channel: Channel, secret_error: str | None, environment: Environment) -> DeliveryOutcome:
-    """One attempt, without the outbox: it is neither recorded nor retried."""
+    """Send a test message once, without the outbox and without a retry."""
     if secret_error is not None:
         return DeliveryOutcome(delivered=False, detail=f"{secret_error}; nothing was sent")
     message = make_test_message(channel, environment.clock.now())
@@ -121,7 +118,7 @@ def send_test_message(channel: Channel, secret_error: str | None, environment: E
 
 
 def make_test_message(channel: Channel, now: datetime) -> Message:
-    """A message that is clearly no alert."""
+    """The test message."""
     return Message(
         id=f"test|{channel.name}|{now:%Y-%m-%dT%H:%M:%SZ}",
         thread=f"test|{channel.name}",
@@ -135,7 +132,7 @@ def make_test_message(channel: Channel, now: datetime) -> Message:
 
 
 def format_outcome(channel: Channel, outcome: DeliveryOutcome) -> str:
-    """Channel, verdict, and the receiver's answer in words."""
+    """One line: the channel, whether the message was delivered, and the receiver's answer."""
     if outcome.delivered:
         verdict = "delivered"
     elif outcome.accepted:
@@ -242,7 +239,7 @@ def add(  # noqa: PLR0913 - what the command takes
 
 
 def _record_channel(own: Paths, name: str, config: Config, *, is_tested: bool) -> None:
-    """For `watcher status` and `watcher doctor`, if there was a poll before."""
+    """Record a new channel for `watcher status` and `watcher doctor`, if there is a database."""
     now = utc_now()
 
     def record(store: Store) -> None:
@@ -254,7 +251,7 @@ def _record_channel(own: Paths, name: str, config: Config, *, is_tested: bool) -
 
 
 def _parse_setting(text: str) -> tuple[str, Any]:
-    """Key and value: a TOML value, such as a number or a list, else a text."""
+    """Parse `KEY=VALUE`; VALUE is a TOML value, such as a number or a list, else a string."""
     key, separator, value = text.partition("=")
     if not (separator and key.strip()):
         raise UsageError(f"--set takes KEY=VALUE, such as topic=env:NTFY_TOPIC, not `{key}`")
@@ -265,7 +262,7 @@ def _parse_setting(text: str) -> tuple[str, Any]:
 
 
 def _load_draft(own: Paths, addition: str) -> Config:
-    """The config with `addition` at its end, before it is written.
+    """Load the config with `addition` at its end, before that is written.
 
     Raises:
         ConfigError: its places are those in the config, with the lines to be added.

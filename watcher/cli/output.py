@@ -71,7 +71,7 @@ def format_count(number: int, noun: str) -> str:
 
 
 def format_toml(document: Mapping[str, Any]) -> str:
-    """TOML as a person would write it: `tomli_w` gives each item of a list a line; here a short list is one line."""
+    """TOML as the user would write it: `tomli_w` gives each item of a list a line; here a short list is one line."""
     import tomli_w  # noqa: PLC0415 - only where something is written
 
     return _MULTILINE_ARRAY_PATTERN.sub(_join_array, tomli_w.dumps(document))

@@ -54,7 +54,7 @@ def save_snooze(own: Paths, target: str, duration: str | None, now: datetime) ->
     """Snooze a rule or a series, and tell the daemon.
 
     Args:
-        own: the person's folders.
+        own: the user's folders.
         target: the rule or series.
         duration: how long, such as `2h`; None: until the reset.
         now: this moment.

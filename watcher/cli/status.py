@@ -299,7 +299,7 @@ def run_live_display(console: "Console", draw_once: Callable[[], None], is_quit:
     Args:
         console: the terminal.
         draw_once: prints the picture.
-        is_quit: waits for so many seconds, or until the person ends it; whether that was so.
+        is_quit: waits for so many seconds, or until the user ends it; whether that was so.
 
     Returns:
         The exit code: 0, or 130 after Ctrl-C.

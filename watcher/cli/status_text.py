@@ -105,7 +105,7 @@ class StatusFormatter:
         return found
 
     def list_silent_channels(self, document: StatusDocument) -> list[str]:
-        """The channels that deliver nothing until a person acts."""
+        """The channels that deliver nothing until the user acts."""
         refused = [
             f"channel {name} refused permanently and is not used until its settings change: {answer}"
             + _format_waiting_count(document, name)

@@ -122,7 +122,7 @@ def list_watched_paths(paths: Paths) -> set[Path]:
 
 
 def load_providers(paths: Paths) -> list[Diagnostic]:
-    """Put the person's own providers in force; returns every mistake in their files, which costs only the provider."""
+    """Put the user's own providers in force; returns every mistake in their files, which costs only the provider."""
     try:
         files = list_toml_files(paths.providers_dir)
     except OSError as error:

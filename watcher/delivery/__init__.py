@@ -1,5 +1,1 @@
-"""Sends what is in the outbox.
-
-`dispatcher` decides on the daemon's thread what is sent now, makes one attempt at a time for each channel in a thread,
-and saves everything before and after.
-"""
+"""Sends the deliveries of the outbox: see `dispatcher`."""

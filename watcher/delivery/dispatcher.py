@@ -1,8 +1,8 @@
-"""Sends what is due in the outbox: one attempt at a time for each channel, everything saved before and after.
+"""Sends due deliveries of the outbox: one attempt at a time for each channel, saved before and after.
 
 The dispatcher saves what `prepare_attempt` returns, runs `attempt_delivery` in a thread of its own, and saves what
-`apply_outcome` returns. After a crash in between, the delivery is still in the outbox, marked as begun: it is sent
-again under the same key, because twice is better than never and the reader can tell.
+`apply_outcome` returns. After a crash in between, the delivery is still in the outbox, marked as begun, and is sent
+again with the same key: delivery is at least once.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,10 +29,10 @@ from watcher.system.scheduler import Scheduler, WorkQueue
 CHANNEL_SPACING: Mapping[str, timedelta] = {
     "desktop": timedelta(0),
     "command": timedelta(0),
-    "webhook": timedelta(0),  # the person's own receiver: one at a time, and what it asks for with a 429
-    "slack": timedelta(seconds=1),  # one a second, says its documentation
-    "discord": timedelta(seconds=2),  # 30 a minute
-    "ntfy": timedelta(seconds=5),  # a visitor's allowance is refilled by one each 5 s
+    "webhook": timedelta(0),  # the user's own receiver; a 429 delays the next message
+    "slack": timedelta(seconds=1),  # its documented limit: one a second
+    "discord": timedelta(seconds=2),  # its limit: 30 a minute
+    "ntfy": timedelta(seconds=5),  # its limit for anonymous use: one each 5 s
 }
 """Channel type -> the least time between two messages."""
 
@@ -42,7 +42,7 @@ MAX_FIRST_ATTEMPT_WAIT = timedelta(seconds=10)
 
 
 class AttemptResult(Struct, frozen=True, kw_only=True):
-    """What an attempt came to; to be saved in one transaction."""
+    """The changes of an attempt, to be saved in one transaction."""
 
     delivery: Delivery
     new_deliveries: tuple[Delivery, ...] = ()  # a notice that the channel has stopped
@@ -75,7 +75,7 @@ def is_first_attempt_due_soon(next_deliveries: Sequence[tuple[Delivery, datetime
 
 
 def prepare_attempt(delivery: Delivery, rules: Mapping[str, Rule], routing: Routing, now: datetime) -> Delivery:
-    """The delivery as it is to be saved before the attempt, and sent: marked as begun, and worded for `now`."""
+    """The delivery to save before the attempt and to send: marked as begun, with its text written for `now`."""
     delivery = messages.write_message(delivery, rules, routing.formatter, now)
     return structs.replace(delivery, in_doubt=True, was_in_doubt=delivery.in_doubt, attempted_at=now)
 
@@ -83,7 +83,7 @@ def prepare_attempt(delivery: Delivery, rules: Mapping[str, Rule], routing: Rout
 def attempt_delivery(
     delivery: Delivery, channel: Channel | None, *, send: Send, run: Run, on_action: OnAction | None = None
 ) -> DeliveryOutcome:
-    """Try once, over the network or by a program. Never raises. `channel` is None where it is no longer configured."""
+    """Try once, over the network or by a program. Never raises. `channel` is None if it is no longer configured."""
     if channel is None:
         return DeliveryOutcome(delivered=False, detail="the channel is no longer in the config", permanent=True)
     return notifiers.send_message(delivery.message, channel, send=send, run=run, on_action=on_action)
@@ -99,16 +99,16 @@ def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
     jitter: float,
     stopped_channels: Collection[str] = (),
 ) -> AttemptResult:
-    """What one attempt makes of its delivery, and of its channel where that refused permanently.
+    """The changes after one attempt: its delivery, and the stop of a channel that refused permanently.
 
     Args:
         delivery: as `prepare_attempt` returned it.
         outcome: what `attempt_delivery` returned.
-        channel: the channel as it was attempted; None where it is no longer configured.
-        routing: where the notice of a stopped channel may go.
+        channel: the channel of the attempt; None if it is no longer configured.
+        routing: the channels for the notice of a stop.
         now: the end of the attempt.
         jitter: 0..1, drawn for each attempt.
-        stopped_channels: channels already known to be stopped: they cannot carry the notice.
+        stopped_channels: other stopped channels, which cannot send the notice.
     """
     if channel is None:
         gone = structs.replace(delivery, state=DeliveryState.DEAD, in_doubt=False, last_response=outcome.detail)
@@ -124,19 +124,19 @@ def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
 
 
 def compute_next_send_at(channel: Channel, outcome: DeliveryOutcome, now: datetime) -> datetime:
-    """The instant before which a channel takes no further message, given that one has just been sent."""
+    """The earliest time of the channel's next message, after one has just been sent."""
     asked = outcome.retry_after if outcome.delivered and outcome.retry_after else timedelta(0)
     return now + max(asked, CHANNEL_SPACING.get(channel.type, _DEFAULT_SPACING))
 
 
 def fingerprint_settings(channel: Channel) -> str:
-    """A hash that changes with a channel's settings and reveals none of them."""
+    """A hash of a channel's settings."""
     settings = msgspec.json.encode([channel.name, channel.type, channel.settings], order="sorted")
     return sha256(settings).hexdigest()[:16]
 
 
 def find_reconfigured_channels(stops: Sequence[StoppedChannel], channels: Mapping[str, Channel]) -> list[str]:
-    """The stopped channels whose settings are no longer those that were refused, or that are gone."""
+    """The stopped channels whose settings have changed, or that are no longer configured."""
     return sorted(
         stop.channel
         for stop in stops
@@ -145,14 +145,14 @@ def find_reconfigured_channels(stops: Sequence[StoppedChannel], channels: Mappin
 
 
 def resume_channels(outbox: Outbox, channels: Collection[str], now: datetime) -> None:
-    """Use stopped channels again and send what waits for them; inside a transaction."""
+    """Delete the stops of channels and make their deliveries due; inside a transaction."""
     for channel in channels:
         outbox.delete_stop(channel)
     outbox.update(make_due(outbox.load(), channels, now))
 
 
 def make_due(deliveries: Sequence[Delivery], channels: Collection[str], now: datetime) -> list[Delivery]:
-    """The deliveries that wait for some channels, due now."""
+    """The queued deliveries of some channels whose next attempt is later, with the next attempt now."""
     waiting = [each for each in deliveries if each.channel in channels and each.state is DeliveryState.QUEUED]
     return [structs.replace(each, next_attempt_at=now) for each in waiting if each.next_attempt_at > now]
 
@@ -160,7 +160,7 @@ def make_due(deliveries: Sequence[Delivery], channels: Collection[str], now: dat
 def _make_stop_notices(
     delivery: Delivery, stop: StoppedChannel, routing: Routing, stopped_channels: Collection[str], now: datetime
 ) -> tuple[Delivery, ...]:
-    """One notice, on the desktop where there is one, else on the first other channel of the default route."""
+    """One notice, on the desktop if that is configured, else on the first other channel of the default route."""
     desktops = [name for name, kind in routing.channels.items() if kind == "desktop"]
     excluded = {*stopped_channels, *routing.mirrors}
     others = [name for name in (*desktops, *routing.default) if name in routing.channels and name not in excluded]
@@ -179,11 +179,11 @@ def _make_stop_notices(
     return (create_notice(key, others[0], title, body, now, reason=reason, mute=mute),)
 
 
-GATHER_FOR = timedelta(minutes=1)  # at the start and after a sleep: time enough for every provider to answer
+MAX_SEND_DELAY = timedelta(minutes=1)  # at the start and after a sleep, until every provider has answered
 
 
 class Dispatcher:
-    """All delivering of one process."""
+    """Starts attempts, and holds and releases deliveries."""
 
     def __init__(  # noqa: PLR0913 - the parts of a daemon, all named
         self,
@@ -197,16 +197,16 @@ class Dispatcher:
     ) -> None:
         self._environment, self._store, self._scheduler = environment, store, scheduler
         self._work_queue, self._is_polling, self._log_warning = work_queue, is_polling, log_warning
-        self.on_action: OnAction | None = None  # set while this process lives long enough to listen
+        self.on_action: OnAction | None = None  # set by the daemon, which can listen for actions
         self._config: Config | None = None
-        self._in_flight: dict[str, Delivery] = {}  # channel -> what is being sent there
-        self._channel_errors: dict[str, str] = {}  # channel -> what is wrong: logged when it begins and when it ends
+        self._in_flight: dict[str, Delivery] = {}  # channel -> delivery of the attempt
+        self._channel_errors: dict[str, str] = {}  # channel -> error that was logged
         self._next_send_at: dict[str, datetime] = {}
         self._delayed_until: datetime | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether an attempt is under way, or a first one about to begin."""
+        """Whether an attempt is in flight, or a first one is due soon."""
         return bool(self._in_flight) or is_first_attempt_due_soon(self._find_next_deliveries(), self._now())
 
     def _find_next_deliveries(self) -> list[tuple[Delivery, datetime]]:
@@ -220,7 +220,7 @@ class Dispatcher:
         return self._environment.clock.now()
 
     def apply_config(self, config: Config) -> None:
-        """Deliver by this config from now on; stopped channels whose settings changed are used again."""
+        """Use this config from now on, and stopped channels whose settings changed."""
         self._config = config
         now = self._now()
         resumed = find_reconfigured_channels(self._store.outbox.load_stops(), config.channels)
@@ -231,7 +231,7 @@ class Dispatcher:
         self.start_due_attempts()
 
     def queue_notice(self, title: str, body: str) -> None:
-        """Queue a notice of the watcher itself on the default route."""
+        """Queue a notice about the watcher on the default route."""
         config, now = self._config, self._now()
         if config is None:
             return
@@ -242,26 +242,26 @@ class Dispatcher:
         self.start_due_attempts()
 
     def release_deliveries(self) -> None:
-        """Hold and release deliveries as quiet hours and snoozes begin and end."""
+        """Hold and release deliveries by quiet hours and snoozes."""
         if self._config is not None and not self._is_delayed():
             self._delayed_until = None
             pipeline.release_deliveries(self._store, self._config, now=self._now())
             self.start_due_attempts()
 
     def on_clock_set_back(self, step: timedelta) -> None:
-        """Keep the pauses of the channels as long as they were; `step` is negative."""
+        """Keep the pauses of the channels at the same length; `step` is negative."""
         self._next_send_at = {channel: at + step for channel, at in self._next_send_at.items()}
         self.start_due_attempts()
 
     def delay_sending(self) -> None:
-        """Release and send nothing while all providers are polled at once, a minute at most.
+        """Send and release nothing until every provider has been polled, for a minute at most.
 
-        Their alerts are sent together, and a held message is not released for what is over by now.
+        Their alerts are then sent together, and no held message is released whose alert has ended meanwhile.
         """
-        self._delayed_until = self._now() + GATHER_FOR
+        self._delayed_until = self._now() + MAX_SEND_DELAY
 
     def send_if_idle(self) -> None:
-        """Release and send what was gathered, if no poll is in flight any more."""
+        """Release and send the delayed deliveries, if no poll is in flight."""
         if self._delayed_until is not None and not self._is_polling():
             self.release_deliveries()
 
@@ -269,7 +269,7 @@ class Dispatcher:
         return self._delayed_until is not None and self._is_polling() and self._now() < self._delayed_until
 
     def start_due_attempts(self) -> None:
-        """Start an attempt at every delivery that is due, and schedule the next ones."""
+        """Start the due attempts, and schedule the next ones."""
         config, now = self._config, self._now()
         if config is None:
             return
@@ -331,7 +331,7 @@ class Dispatcher:
     def _apply_outcome(
         self, delivery: Delivery, channel: "Channel | None", outcome: DeliveryOutcome, routing: planner.Routing
     ) -> Delivery:
-        """Save what the attempt made of its delivery and of the channel; returns the delivery."""
+        """Save the changes after an attempt; returns the delivery."""
         now = self._now()
         jitter = abs(self._environment.jitter())
         kept = self._store.outbox.find(delivery.id) or delivery
@@ -354,7 +354,7 @@ class Dispatcher:
         return settled.delivery
 
     def _log_outcome(self, delivery: Delivery, detail: str) -> None:
-        """One line when a channel begins to fail, one when it delivers again, one for each message that is given up."""
+        """Log when a channel begins to fail, when it delivers again, and each message that is given up."""
         name, detail = delivery.channel, delivery.last_response or detail
         if delivery.state is DeliveryState.SENT:
             if self._channel_errors.pop(name, None) is not None:

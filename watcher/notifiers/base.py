@@ -32,7 +32,7 @@ from watcher.core.model import (
 Send = Callable[[Request], Response]
 Run = Callable[[Command], CommandResult]
 OnAction = Callable[[Message, str], None]
-"""Called from any thread with a message and `SNOOZE` or `OPEN_PAGE`: what the person chose on its notification."""
+"""Called from any thread with a message and `SNOOZE` or `OPEN_PAGE`: what the user chose on its notification."""
 
 SNOOZE, OPEN_PAGE = "snooze", "open"
 SettingsClass = type[Struct]
@@ -119,7 +119,7 @@ def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
 
 
 def interpret_response(response: Response) -> DeliveryOutcome:
-    """2xx: delivered. 429, 408, 5xx: retried, not before the server says. Anything else: a person has to fix it."""
+    """2xx: delivered. 429, 408, 5xx: retried, not before the server says. Anything else: the user has to fix it."""
     answered = f"answered {format_status(response.status)}"
     if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
         return DeliveryOutcome(delivered=True, detail=answered)
@@ -136,7 +136,7 @@ def interpret_response(response: Response) -> DeliveryOutcome:
 
 
 def interpret_exit(finished: CommandResult) -> DeliveryOutcome:
-    """0: delivered. 75: retried. A timeout: unknown. Anything else: a person has to fix it."""
+    """0: delivered. 75: retried. A timeout: unknown. Anything else: the user has to fix it."""
     if finished.timed_out:
         return DeliveryOutcome(
             delivered=None, detail=f"{finished.stderr}, so it may have arrived; give it more time (timeout)"

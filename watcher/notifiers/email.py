@@ -1,4 +1,4 @@
-"""Mail through a server of the person's: `{from, to, host, port?, security?, username?, password?, insecure?}`.
+"""Mail through a server of the user's: `{from, to, host, port?, security?, username?, password?, insecure?}`.
 
 RFC 5321, RFC 5322. Plain text. Each message of an alert has the same `References`, so that they are one conversation,
 and a repeated message has the same `Message-ID`. Without TLS only on this machine, or with `insecure`. Lost: nothing.
@@ -105,7 +105,7 @@ def _make_message_id(key: str, domain: str) -> str:
 
 
 def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
-    """2xx: delivered. 4xx: retried. 5xx: a person has to fix it."""
+    """2xx: delivered. 4xx: retried. 5xx: the user has to fix it."""
     if not isinstance(result, Response):
         raise TypeError("email")
     code = result.status

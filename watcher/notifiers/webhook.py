@@ -30,7 +30,7 @@ _PAYLOAD_ENCODER = msgspec.json.Encoder(decimal_format="number")
 MAX_KEY_LENGTH = 200
 
 MAX_TITLE, MAX_MESSAGE = 250, 700
-"""Characters in a body of the person's own: together less than the 1,024 that Pushover and PagerDuty take."""
+"""Characters in a body of the user's own: together less than the 1,024 that Pushover and PagerDuty take."""
 
 PAYLOAD_KEYS = (
     *("schema", "id", "event", "rule", "severity", "provider", "account", "window", "label", "used_percent"),

@@ -57,7 +57,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()  # what is asked with the login
     login_files: tuple[str, ...] = ()  # where the login is in a folder that the user named
     token_places: tuple[str, ...] = ()  # where the login is looked for, as a file of a provider writes it
-    path: str = ""  # the person's own file that defines it
+    path: str = ""  # the user's own file that defines it
     insecure: bool = False  # its addresses may be without TLS
     is_common: bool = True  # worth a line where it has no login
     load_definition: Callable[[], Any] | None = None  # of a provider by file: `watcher.providers.definition`

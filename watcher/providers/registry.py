@@ -1,4 +1,4 @@
-"""Every provider, in the order in which they are shown: the built-in ones, the shipped catalogue, a person's own files.
+"""Every provider, in the order in which they are shown: the built-in ones, the shipped catalogue, the user's own files.
 
 To add a built-in one, import it and name it here. The catalogue is known by its index: a file of it is read, and
 JMESPath imported, when the first request is made. Nothing outside of this module knows where a provider comes from.
@@ -75,7 +75,7 @@ class ProviderSummary(ProviderHead, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 def load_files(files: Iterable[tuple[str, str | Diagnostic]]) -> list[Diagnostic]:
-    """Put a person's own providers in force, in place of those of the last call.
+    """Put the user's own providers in force, in place of those of the last call.
 
     A file is given as its path and its text, or why it cannot be read.
 
@@ -109,7 +109,7 @@ def load_files(files: Iterable[tuple[str, str | Diagnostic]]) -> list[Diagnostic
 
 
 def _read_own(path: str, text: str | Diagnostic, taken: dict[str, str]) -> tuple[Any, list[Diagnostic]]:
-    """The definition in a person's file, and its mistakes."""
+    """The definition in the user's file, and its mistakes."""
     if isinstance(text, Diagnostic):
         return None, [text]
     from watcher.providers.definition import read_definition  # noqa: PLC0415 - jmespath: only where such a file is

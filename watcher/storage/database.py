@@ -173,7 +173,7 @@ class Database:
 
     Attributes:
         path: the file.
-        notices: sentences for the person (damaged file, full disk); the caller that shows one removes it.
+        notices: sentences for the user (damaged file, full disk); the caller that shows one removes it.
         generation: changes when earlier reads may be outdated: another connection, a rollback, a renamed account.
         uses_memory: the disk refuses writes, and everything is in memory.
     """

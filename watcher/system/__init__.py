@@ -1,6 +1,4 @@
-"""The operating system and the network: every effect on the outside world is in one of these modules.
+"""The operating system and the network: only these modules have effects outside of the process.
 
-`environment` is the record of them that the rest of the program receives. `clock`, `paths`, `process`, `http` and
-`foreign_databases` are its parts; `scheduler` drives the daemon; `lock` and `log` are its files;
-`lazy_imports` keeps it small.
+The rest of the program receives them in one record, `environment`.
 """

@@ -1,4 +1,4 @@
-"""The machine's clocks. Nothing else reads them: other code receives an instant as an argument."""
+"""The machine's clocks. Other code receives the time as an argument."""
 
 import os
 import sys
@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 
 def utc_now() -> datetime:
-    """This instant, aware, in UTC."""
+    """The present time, aware, in UTC."""
     return datetime.now(UTC)  # noqa: TID251 - this is the place
 
 
 def monotonic_s() -> float:
-    """Seconds of a clock that cannot be set; it stops while the machine sleeps."""
+    """Seconds of the monotonic clock, which stops while the machine sleeps."""
     if sys.platform == "win32":
         from watcher.system import windows  # noqa: PLC0415 - not on other systems
 
@@ -22,7 +22,7 @@ def monotonic_s() -> float:
 
 
 def replace_invalid_time_zone() -> str | None:
-    """Use UTC if the offset of TZ is a day or more, as in `UTC-99:99:99`, which `datetime` refuses; a warning then."""
+    """Use UTC if the offset of TZ is a day or more, which `datetime` refuses; returns a warning then."""
     now = time.time()  # noqa: TID251 - this is the place
     if all(abs(time.localtime(now + days * 86400).tm_gmtoff) < 86400 for days in (0, 91, 182, 273)):  # noqa: PLR2004
         return None
@@ -36,15 +36,15 @@ class Clock:
     """Time as the daemon sees it; the demo's runs faster."""
 
     def now(self) -> datetime:
-        """This instant, aware, in UTC."""
+        """The present time, aware, in UTC."""
         return utc_now()
 
     def to_real_seconds(self, span: timedelta) -> float:
-        """The real seconds in which `span` passes."""
+        """The real time of `span`, in seconds."""
         return span.total_seconds()
 
     def wall_offset(self) -> timedelta:
-        """Wall time less monotonic time: changes only when the clock is set or the machine sleeps."""
+        """Wall time minus monotonic time; it changes only if the clock is set or the machine sleeps."""
         return utc_now() - datetime.fromtimestamp(monotonic_s(), UTC)
 
     def utc_offset(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""Everything through which the program reaches the outside world, in one record: tests and the demo pass their own."""
+"""Everything outside of the process in one record; tests and the demo pass their own."""
 
 import os
 import platform

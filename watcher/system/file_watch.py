@@ -1,4 +1,4 @@
-"""Notices changes of files, as far as the system tells. Standard library only."""
+"""Watches files for changes by the system's notifications."""
 
 import errno
 import os

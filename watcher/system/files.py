@@ -1,7 +1,6 @@
-"""Reads and opens files with care: only regular ones, only so many bytes, no links in our own folder.
+"""Reads and opens files safely: only regular files, a limited size, and no links in the program's own folders.
 
-A named pipe or a device in the place of a file would hang the program or never end. A status line needs this module, so
-it loads little.
+A named pipe or a device could block forever or never end. A status line uses this module, so it imports little.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def open_regular_file(path: str | Path) -> BufferedReader:
     Raises:
         OSError: it cannot be opened, or is something else.
     """
-    require_regular_file(path, os.stat(path))  # before it is opened, which may already do something to a device
+    require_regular_file(path, os.stat(path))  # before opening, which may have effects on a device
     file = os.fdopen(os.open(path, _READ_FLAGS), "rb")
     try:
         require_regular_file(path, os.fstat(file.fileno()))
@@ -65,7 +64,7 @@ def read_file(path: str | Path, max_bytes: int) -> bytes:
         except (OSError, ValueError) as error:  # ValueError: a path with a null character
             outcome.append(error)
 
-    reader = threading.Thread(target=read, daemon=True)  # a network disk that is gone cannot be interrupted
+    reader = threading.Thread(target=read, daemon=True)  # a read from a network disk that is gone cannot be interrupted
     reader.start()
     reader.join(READ_TIMEOUT_S)
     data = outcome[0] if outcome else TimeoutError(errno.ETIMEDOUT, f"no answer in {READ_TIMEOUT_S:g} s", str(path))
@@ -111,7 +110,7 @@ def make_private_folder(path: Path) -> None:
 
 
 def find_write_problem(path: Path) -> str | None:
-    """What lets others change a file, and how to fix it; None if nothing does.
+    """Why other users can change a file, and how to fix it; None if they cannot.
 
     The file, its folder and, for a link, those of its target. A folder with the sticky bit protects what is in it.
     """

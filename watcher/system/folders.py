@@ -1,4 +1,4 @@
-"""The folders of one installation, as text: a status line needs no other, and no time to load `pathlib` or `typing`."""
+"""The folders of one installation, as text; a status line loads no `pathlib` or `typing`."""
 
 import os
 import sys

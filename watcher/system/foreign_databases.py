@@ -1,9 +1,8 @@
-"""Reads the SQLite files of other programs without leaving a trace.
+"""Reads the SQLite files of other programs without changing anything.
 
-A plain read-only connection is not enough. In WAL mode (a program that keeps its database open) it creates `-wal` and
-`-shm` files beside a database at rest and writes to the index of one in use; a copy of the main file alone is out of
-date; `immutable` ignores the log. So the file's header and neighbours decide how it is opened, and if a lock prevents
-that, a private copy is read.
+A read-only connection is not enough: in WAL mode it creates `-wal` and `-shm` files beside an unused database and
+writes to the index of one in use. A copy of the main file alone is out of date, and `immutable` ignores the log. So the
+header and the files beside it decide how a database is opened; if a lock prevents that, a private copy is read.
 """
 
 import sqlite3  # noqa: TID251 - other programs' databases are opened here

@@ -1,11 +1,11 @@
-"""The only way to the network: a `Request` goes out; a `Response` comes back, or a `ProviderError` says why not.
+"""Sends a `Request` and returns a `Response`, or raises a `ProviderError`. All HTTP requests are sent here.
 
 Rules for every request: 5 s to connect; a timeout for each read, and a deadline for the whole answer that is checked
-while its body arrives; at most 2 MiB after decompression, and where the status decides the first 64 KiB within 2 s; no
-redirect to another host, because a token would go along; no cookies, no netrc, no cache. The proxy is that of
-`[network]`, else the environment's; none for a loopback address. The system's certificates are trusted, or what
-`[network]` or the environment names. Errors name only the host, because a path or a query may be a secret. Retries and
-the meaning of a status are up to the caller.
+while its body arrives; at most 2 MiB after decompression, and if the status decides, the first 64 KiB within 2 s; no
+redirect to another host, which would receive the token; no cookies, no netrc, no cache. The proxy is that of
+`[network]`, else the environment's; none for a loopback address. The system's certificates are trusted, or those that
+`[network]` or the environment names. Errors name only the host, because a path or a query may be secret. The caller
+retries and interprets the status.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ MAX_REDIRECTS = 3
 CHUNK_BYTES = 64 * 1024
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 DEFAULT_PORTS = {"http": 80, "https": 443}
-TUNNEL_FAILED = "Tunnel connection failed:"  # the library's words
+TUNNEL_FAILED = "Tunnel connection failed:"  # as in the standard library
 _TUNNEL_STATUS = re.compile(f"{TUNNEL_FAILED} ([0-9]{{3}})")
 
 SYSTEM_CA_FILES = (
@@ -155,7 +155,7 @@ def send_request(
 
 
 class _Route(NamedTuple):
-    """The way to one host."""
+    """The proxy and TLS settings for one host."""
 
     host: str
     proxy: str  # empty: none
@@ -181,7 +181,7 @@ def _send_following_redirects(
 
 @contextlib.contextmanager
 def _send_once(request: Request, url: str, route: _Route, deadline_s: float) -> Iterator[requests.Response]:
-    """The answer, its body not yet read. Each has a connection of its own: an idle one would go stale between polls."""
+    """Send on a new connection; the body is not yet read. A kept connection would expire between polls."""
     scheme = urlsplit(url).scheme
     remaining_s = _compute_remaining_s(deadline_s)
     with (
@@ -257,7 +257,7 @@ def _shut_down(response: requests.Response) -> None:
 
 
 def _iter_raw(response: requests.Response, deadline_s: float) -> Iterator[bytes]:
-    """The body as it arrives: each part is what one read of the socket gives, so that the deadline is checked often."""
+    """The body in one part for each read of the socket, so that the deadline is checked often."""
     while part := response.raw.read1(CHUNK_BYTES, decode_content=False):
         yield part
         _compute_remaining_s(deadline_s)
@@ -320,7 +320,7 @@ def _is_exception(host: str, no_proxy: str) -> bool:
 def _explain_proxy_error(
     causes: list[BaseException], host: str, proxy: str, network: NetworkSettings
 ) -> ProviderError | None:
-    """The error in words that name the proxy, without its password; None if the proxy has no part in it."""
+    """The error as one of the proxy, without its password; None if it is not."""
     setting = "`proxy` under [network]" if network.proxy else "HTTPS_PROXY"
 
     def is_any(*types: type[BaseException]) -> bool:
@@ -348,7 +348,7 @@ def _explain_proxy_error(
 
 
 def _was_proxy_silent(causes: list[BaseException], proxy: str) -> bool:
-    """Whether the time ran out before the proxy had made the connection."""
+    """Whether the timeout came before the proxy had connected."""
     urls = [cause.url for cause in causes if isinstance(cause, urllib3.exceptions.ReadTimeoutError)]
     return any((url or "").rstrip("/").endswith(format_proxy(proxy)) for url in urls)
 
@@ -403,7 +403,7 @@ def _make_session(context: ssl.SSLContext | None) -> requests.Session:
 
 
 def get_tls_context(network: NetworkSettings, *, verified: bool) -> ssl.SSLContext:
-    """What a connection trusts.
+    """The TLS context of all connections.
 
     Raises:
         BlockedError: the certificates that the settings name cannot be read.
@@ -450,7 +450,7 @@ def _make_system_context() -> ssl.SSLContext:
 
 
 def _add_certificates(context: ssl.SSLContext, path: str) -> ssl.SSLContext:
-    """As Node does: what cannot be read adds nothing."""
+    """Add certificates; as in Node, an unreadable file adds none."""
     if path:
         with contextlib.suppress(OSError):
             context.load_verify_locations(cafile=path)
@@ -483,11 +483,11 @@ def _explain_certificate(
 
 
 class _PresentedError(Exception):
-    """Carries the certificate out of a handshake that is given up."""
+    """Holds the certificate of an aborted handshake."""
 
 
 class _GiveUpAfterHandshake(ssl.SSLSocket):
-    """Ends the connection before anything is sent."""
+    """Aborts the connection after the handshake, before anything is sent."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
         super().do_handshake(block)
@@ -497,7 +497,7 @@ class _GiveUpAfterHandshake(ssl.SSLSocket):
 
 
 def _get_presented_certificate(url: str, host: str, proxy: str, deadline_s: float) -> bytes:
-    """The certificate that the server shows, from a handshake of its own; empty if it cannot be had."""
+    """The server's certificate, from a separate handshake; empty if that fails."""
     context = _make_unverified_context()
     context.sslsocket_class = _GiveUpAfterHandshake
     try:
@@ -540,7 +540,7 @@ def _iter_der(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _translate_error(causes: list[BaseException], host: str, total_s: float) -> ProviderError:
-    """The error in our words, without the library's text, which holds the whole URL."""
+    """The error without the library's text, which has the whole URL."""
     for types, meaning, words in ERROR_MAPPING:
         if any(isinstance(cause, types) for cause in causes):
             explained = meaning(f"{host}: {words.format(total_s=total_s)}")
@@ -550,7 +550,7 @@ def _translate_error(causes: list[BaseException], host: str, total_s: float) -> 
 
 
 def _iter_causes(error: object, depth: int = 0) -> Iterator[BaseException]:
-    """The error and everything that it wraps, in any of the ways that libraries use."""
+    """The error and its causes, in any of the forms that libraries use."""
     if not isinstance(error, BaseException) or depth > 6:  # noqa: PLR2004 - libraries wrap twice or thrice
         return
     yield error

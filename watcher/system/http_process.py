@@ -1,7 +1,7 @@
-"""Requests in processes of their own: the daemon at rest holds neither `requests` nor TLS nor certificates.
+"""Sends requests in child processes, so that the idle daemon loads neither `requests` nor TLS nor certificates.
 
-A process serves one request at a time, over its stdin and stdout: a token is in no argument and no variable.
-Requests that come together share a process; one that would wait for a slow server gets another. A process ends shortly
+A process handles one request at a time over stdin and stdout, so that no token is in an argument or a variable.
+Requests at the same time share a process; one that would wait for a slow server gets another. A process ends shortly
 after its last answer; one that hangs is killed.
 """
 
@@ -61,7 +61,7 @@ def _make_timeout(request: Request) -> TimedOutError:
 
 
 class HttpProcesses:
-    """Sends from other processes; between polls there is none."""
+    """Sends in child processes, which end between polls."""
 
     def __init__(self) -> None:
         self._idle: list[Popen[bytes]] = []
@@ -109,7 +109,7 @@ def _start_process(request: Request) -> Popen[bytes]:
 
 
 def _exchange(child: Popen[bytes], request: Request, network: NetworkSettings) -> Response | Exception:
-    """What came of the request.
+    """The result of the request.
 
     Raises:
         TimedOutError: the process has not answered and is killed.
@@ -149,7 +149,7 @@ def _end_process(child: Popen[bytes]) -> None:
 
 
 def serve() -> None:
-    """Send what stdin asks for until it ends."""
+    """Send the requests from stdin until its end."""
     import pickle  # noqa: PLC0415 - likewise
 
     with suppress(EOFError):

@@ -1,9 +1,8 @@
-"""Imports heavy libraries without the parts that this program never calls, which halves the daemon's memory.
+"""Imports libraries without their unused parts, which halves the daemon's memory.
 
-`requests` imports a detector of text encodings (3 MB; bodies here are JSON) and a reader of package versions (0.4 MB;
-for HTTP/2), `loguru` an event loop (1.5 MB; no sink here is a coroutine), what recognises coroutines (0.9 MB) and
-decompressors (0.5 MB; no log is packed). Inside `suppress_imports` these are missing, or modules whose names are all
-functions that return None; a later import gets the real ones.
+`requests` imports a detector of encodings (3 MB) and a reader of package versions (0.4 MB, for HTTP/2); `loguru`
+imports an event loop (1.5 MB), a detector of coroutines (0.9 MB) and decompressors (0.5 MB). Inside `suppress_imports`
+these are missing, or stubs whose names are all functions that return None; a later import gets the real modules.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""One watcher at a time: a lock file that the system releases when its holder ends, however it ends."""
+"""The lock file that allows one watcher at a time; the system releases it when its holder ends."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ else:
 
 
 def _ignore_wake_signal() -> None:
-    """Ignore SIGUSR1, unless it has a handler: any holder of the lock may get it, and by default it would end."""
+    """Ignore SIGUSR1 unless it has a handler: a holder of the lock may get it, and by default it ends the process."""
     if (
         sys.platform != "win32"
         and threading.current_thread() is threading.main_thread()

@@ -1,6 +1,6 @@
-"""The daemon's log: one readable line for each event, rotated, bounded, and without secrets.
+"""The daemon's log: one line for each event, rotated, and without secrets.
 
-`FileLog` writes `watcher.log`; its base `Log` writes nothing, which is what `check` and tests use.
+`FileLog` writes `watcher.log`; its base `Log`, for `check` and tests, writes nothing.
 """
 
 import json
@@ -93,7 +93,7 @@ class FileLog(Log):
 
 
 def _format_json_line(record: "Record") -> str:
-    """The template of a JSON line: `at` (UTC), `level` and `message`, and never more than these."""
+    """The template of a JSON line: only `at` (UTC), `level` and `message`."""
     at = record["time"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"at": at, "level": record["level"].name.lower(), "message": record["message"]}
     record["extra"]["line"] = json.dumps(line, ensure_ascii=False)
@@ -101,7 +101,7 @@ def _format_json_line(record: "Record") -> str:
 
 
 def _join_lines(text: str) -> str:
-    """Several lines as one, without lines of carets."""
+    """Join lines to one, without lines of carets."""
     lines = (line.strip() for line in text.splitlines())
     return " | ".join(line for line in lines if line.strip("^~|- "))
 

@@ -1,4 +1,4 @@
-"""Where this program's own files are, from environment variables alone; the same on Linux and macOS."""
+"""The paths of this program's own files, by environment variables; the same on Linux and macOS."""
 
 import os
 import re
@@ -38,12 +38,12 @@ class Paths(NamedTuple):
         return list_toml_files(self.rules_dir)
 
     def list_conflicted_copies(self) -> list[Path]:
-        """The copies in the folder of rules that a sync tool has set aside; they hold the same rules twice."""
+        """The conflicted copies of a sync tool in the folder of rules."""
         return sorted(path for path in self.rules_dir.glob("*.toml") if _CONFLICTED_COPY.search(path.name))
 
 
 def list_toml_files(folder: Path) -> list[Path]:
-    """Every `*.toml` in a folder, by name, without hidden ones (an editor's own) and conflicted copies.
+    """Every `*.toml` in a folder, by name, without hidden files (of an editor) and conflicted copies.
 
     Raises:
         OSError: the folder exists and cannot be read. `glob` would find nothing, which would end every alert.
@@ -57,7 +57,7 @@ def list_toml_files(folder: Path) -> list[Path]:
 
 
 def may_exist(path: Path) -> bool:
-    """Whether something is at that path, be it something that cannot be read: a dangling link, a closed folder.
+    """Whether anything is at that path, also if it cannot be read, such as a dangling link.
 
     If such a config counted as absent, the default rules would silently replace it.
     """
@@ -89,7 +89,7 @@ def expand_home(text: str, home: Path) -> Path:
 
 
 def abbreviate_home(text: str, home: Path) -> str:
-    """The text with the home folder as `~`: a team's channel need not see the user's name."""
+    """The text with `~` for the home folder, whose path may have the user's name."""
     return text if home == Path(home.anchor) else text.replace(f"{home}{os.sep}", f"~{os.sep}")
 
 

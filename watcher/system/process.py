@@ -1,7 +1,7 @@
-"""Runs other programs: a `Command` in, a `CommandResult` out, within the time limit and without an exception.
+"""Runs other programs, by a `Command`; returns a `CommandResult` within the time limit and never raises.
 
-An argument list, never a shell; a small part of the environment; bounded output; TERM, then KILL, for the whole process
-group at the time limit.
+Programs get an argument list, never a shell, and a small part of the environment. Output is bounded. At the time limit
+the process group gets TERM, then KILL.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ INHERITED_VARIABLES = frozenset(
 
 
 def run_command(command: Command) -> CommandResult:
-    """Run the command. Returns within its time limit and twice the grace, whatever the program does."""
+    """Run the command. Returns within its time limit and twice the grace period."""
     try:
         process = _start_process(command)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in an argument
@@ -63,9 +63,9 @@ def run_command(command: Command) -> CommandResult:
 
 
 def open_in_browser(url: str) -> bool:
-    """Open a page where there is a screen; a browser of the terminal would hide its address.
+    """Open a page in a browser if there is a screen; one in the terminal would hide the address.
 
-    From systemd's unit, it starts in a unit of its own: the limits and the end of ours are not for a browser.
+    Under systemd it starts in a unit of its own, without the limits and the end of the watcher's unit.
     """
     import webbrowser  # noqa: PLC0415 - only here
 
@@ -90,7 +90,7 @@ def build_environment(command_env: Mapping[str, str], parent_env: Mapping[str, s
 
 
 def format_command(*words: str | Path, platform: str = sys.platform) -> str:
-    """A command line that a person can paste into this system's shell."""
+    """A command line for this system's shell."""
     texts = [str(word) for word in words]
     return subprocess.list2cmdline(texts) if platform == "win32" else shlex.join(texts)
 
@@ -107,7 +107,7 @@ def _start_process(command: Command) -> subprocess.Popen[bytes]:
 
 
 def start_process(argv: Sequence[str], *, env: Mapping[str, str] | None = None, stderr: int) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own, without a console window, with pipes to its stdin and stdout.
+    """Start a program in its own process group, without a console window, with pipes to stdin and stdout.
 
     Raises:
         OSError, ValueError: it cannot be started.
@@ -167,7 +167,7 @@ def _wait_timed_out(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
 
 
 def _terminate(process: subprocess.Popen[bytes]) -> None:
-    """Send TERM and, after the grace, KILL to the whole group: a script's children must not outlive its limit."""
+    """Send TERM and, after the grace period, KILL to the process group, with a script's children."""
     _send_signal(process, force=False)
     still_there = _wait_timed_out(process, GRACE_S)
     _send_signal(process, force=True)  # even if the program has ended: its children may not have

@@ -27,7 +27,7 @@ class WorkQueue:
         self._batch: SimpleQueue[Callback] | None = None  # collected by `share_thread`
 
     def get(self, timeout_s: float | None) -> Callback | None:
-        """The next callback; None after the timeout. This is the only place where the daemon waits."""
+        """The next callback; None after the timeout. The daemon waits only here."""
         try:
             # Up to Python 3.12, `SimpleQueue.get(timeout)` may wait without limit if the timeout expires before the
             # wait begins: it computes a negative remaining time. `get_nowait` takes the free lock first.
@@ -109,7 +109,7 @@ class Scheduler:
         self._wall_offset, self._utc_offset = clock.wall_offset(), clock.utc_offset()
 
     def schedule_after(self, name: str, delay: timedelta, job: Callable[[], None]) -> None:
-        """Run `job` once after `delay` of this process' time; sleep does not count, nor does setting the clock."""
+        """Run `job` once after `delay` of monotonic time: without sleep and changes of the clock."""
         self._schedule(name, _Job(self._clock.now() + delay, job, is_relative=True))
 
     def schedule_at(self, name: str, due_at: datetime, job: Callable[[], None]) -> None:
@@ -134,7 +134,7 @@ class Scheduler:
         return None if entry is None else entry.due_at
 
     def adjust_to_clock(self) -> timedelta:
-        """Move the jobs where the wall clock stepped or the zone changed. Returns the step: nearly always zero."""
+        """Move the jobs if the wall clock stepped or the zone changed. Returns the step, usually zero."""
         ahead, zone = self._clock.wall_offset(), self._clock.utc_offset()
         step = ahead - self._wall_offset
         if abs(step) >= CLOCK_STEP_THRESHOLD or zone != self._utc_offset:

@@ -10,7 +10,7 @@ TIMEOUT_S = 20.0
 
 
 class CommandFailedError(Exception):
-    """A command did not end with 0; the text has nothing of its output, which may quote the secret."""
+    """A command failed; the text has nothing of its output, which may contain the secret."""
 
 
 def split_command_line(line: str) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def split_command_line(line: str) -> tuple[str, ...]:
 
 
 def read_secret(argv: tuple[str, ...], run: Callable[[Command], CommandResult]) -> str:
-    """What the command prints, without the space around it. Raises `CommandFailedError`."""
+    """The output of the command, stripped. Raises `CommandFailedError`."""
     result = run(Command(argv=argv, timeout_s=TIMEOUT_S))
     if result.exit_code != 0:
         ended = "did not end in time" if result.timed_out else f"ended with {result.exit_code}"

@@ -1,4 +1,4 @@
-"""Submits mail: one connection a mail, encrypted by STARTTLS or TLS, through the standard library's client."""
+"""Sends mail by smtplib: one connection for each mail, with STARTTLS or TLS."""
 
 import smtplib
 import socket
@@ -65,7 +65,7 @@ def _explain(error: Exception, host: str, submission: "_Submission") -> Provider
 
 
 class _Submission:
-    """One attempt, ended by force when its time is over: a server may answer a byte a second."""
+    """One attempt, aborted at the deadline: a server may answer a byte a second."""
 
     def __init__(self, mail: Mail, host: str, network: NetworkSettings) -> None:
         self._mail, self._host, self._network = mail, host, network

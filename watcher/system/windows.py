@@ -1,6 +1,6 @@
-"""What only the libraries of Windows do: lock files, wake a process, notice sleep, read access lists and credentials.
+"""Calls of the Windows API: file locks, wake events, sleep time, access lists, credentials.
 
-Other systems never import it: each caller asks `sys.platform` first.
+Callers check `sys.platform` before they import it.
 """
 
 import ctypes
@@ -45,7 +45,7 @@ class _Overlapped(ctypes.Structure):
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Lock an open file, as `flock` does: at once or not at all; a lock that this descriptor has is replaced.
+    """Lock an open file without waiting, as `flock` does; a lock of this descriptor is replaced.
 
     Such locks are mandatory, so it is one byte far behind the text, which other processes read.
     """
@@ -67,7 +67,7 @@ def call_on_wake(process_id: int, callback: Callable[[], None]) -> None:
 
 
 def wake_process(process_id: int) -> bool:
-    """Set the event of that process, as SIGUSR1 does elsewhere; False if it waits for none."""
+    """Set the event of that process, like SIGUSR1 on other systems; False if there is none."""
     event = _kernel.OpenEventW(_EVENT_MODIFY_STATE, False, _name_wake_event(process_id))  # noqa: FBT003 - not inherited
     if not event:
         return False
@@ -85,7 +85,7 @@ def _name_wake_event(process_id: int) -> str:
 
 
 def read_unbiased_time_s() -> float:
-    """Seconds since the start of the system, without those in which it slept; Python's monotonic clock counts both."""
+    """Seconds since the system started, without sleep, which Python's monotonic clock includes."""
     ticks = ctypes.c_ulonglong()
     _kernel.QueryUnbiasedInterruptTime(ctypes.byref(ticks))
     return ticks.value / 10_000_000  # 100 ns each
@@ -159,7 +159,7 @@ class _Credential(ctypes.Structure):
 
 
 def read_credential(target: str) -> bytes:
-    """What the Credential Manager keeps under that name; empty if there is nothing, or no logon session has it."""
+    """The Credential Manager's secret of that name; empty if there is none, or no logon session."""
     found = ctypes.POINTER(_Credential)()
     if not _security.CredReadW(target, _CRED_TYPE_GENERIC, 0, ctypes.byref(found)):
         return b""

@@ -4,7 +4,7 @@ A delivery is retried for a day. The wait doubles from 10 s to half an hour, and
 machines do not come back at one instant. What the receiver asks for (`Retry-After`) is cut short only for one attempt
 before the message expires.
 
-A permanent refusal stops the channel, and a person has to fix it. The message waits for that too, until it expires:
+A permanent refusal stops the channel, and the user has to fix it. The message waits for that too, until it expires:
 if the config gets a new address within the day, nothing is lost.
 
 The fate of an attempt can be unknown, and stays so when a later one is refused. From a network that is a reason to

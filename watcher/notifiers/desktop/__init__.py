@@ -1,18 +1,18 @@
 """Notifications on this machine's desktop: no settings.
 
-A chain of backends for each system; the first that takes the message ends it::
+Each system has a chain of backends, tried in order until one accepts the message::
 
     Linux    D-Bus, then notify-send, then plyer
     WSL      D-Bus, then a toast by the PowerShell of Windows
     macOS    terminal-notifier (3 or newer), then osascript, then plyer
     Windows  a toast by PowerShell, then plyer
 
-Each returns delivered, failed with a reason, or unknown where it cannot tell. Text is passed as an argument, a variable
-or a D-Bus string, never in a script or a shell. Lost: all beyond 200 characters of title and 1,000 of body (63 and 255
-on Windows), colours, and on macOS the urgency. Permanent: nothing, because a desktop comes back with the next login.
-Plyer alone is not enough: it never says whether it failed.
+Each returns delivered, failed with a reason, or unknown. Text is passed as an argument, a variable or a D-Bus string,
+never in a script or a shell. Lost: all beyond 200 characters of title and 1,000 of body (63 and 255 on Windows),
+colours, and on macOS the urgency. Permanent: nothing, because the desktop may be back at the next login. Plyer comes
+last because it does not report failures.
 
-By D-Bus a notification has buttons, while the daemon runs and listens for what is chosen.
+While the daemon runs, a notification over D-Bus has buttons.
 """
 
 import os
@@ -34,7 +34,7 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
 class Backend(Struct, frozen=True, kw_only=True):
     """One way to show a notification."""
 
-    name: str  # for people
+    name: str  # for messages
     show: Callable[[Message, Run, Mapping[str, str]], BackendResult]
     uses_session_bus: bool = False
 
@@ -65,7 +65,7 @@ def get_backends(platform: str, env: Mapping[str, str]) -> Sequence[Backend]:
 
 
 def deliver(message: Message, _settings: Settings, run: Run, on_action: OnAction | None) -> DeliveryOutcome:
-    """Show it on the desktop of this machine."""
+    """Show the message on this machine's desktop."""
     backends = get_backends(sys.platform, os.environ)
     if on_action is not None:
         with_buttons = structs.replace(_DBUS, show=partial(_NOTIFIER.show, on_action=on_action))
@@ -74,7 +74,7 @@ def deliver(message: Message, _settings: Settings, run: Run, on_action: OnAction
 
 
 def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> DeliveryOutcome:
-    """Try one backend after the other until one took the message or its fate is unknown."""
+    """Try the backends in order until one accepts the message or its result is unknown."""
     failures: list[str] = []
     is_bus_hung = False
     for backend in backends:

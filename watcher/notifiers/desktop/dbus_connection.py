@@ -1,7 +1,7 @@
-"""A connection to the session bus with one deadline for everything: connect, authenticate, call.
+"""A connection to the session bus with one deadline for connecting, authenticating and calls.
 
 Jeepney's own blocking connection waits without limit for the reply to `Hello`, so a bus that accepts and does not
-answer would block its caller forever. This one limits each wait by the time that is left.
+answer would block its caller forever. Here each wait ends at the deadline.
 """
 
 import socket
@@ -27,11 +27,11 @@ _NO_DAEMON_ERRORS = ("ServiceUnknown", "NameHasNoOwner", "Spawn.", "NoServer")
 
 
 class UnreachableError(Exception):
-    """No bus, no daemon, or a refusal: the message was certainly not shown."""
+    """There is no bus or no daemon, or it refused: the message was not shown."""
 
 
 class NoReplyError(Exception):
-    """No reply, or the connection broke before it came."""
+    """There was no reply before the deadline or the end of the connection."""
 
 
 class BusConnection(DBusConnection):
@@ -61,16 +61,16 @@ class BusConnection(DBusConnection):
             raise
 
     def receive(self, *, timeout: float | None = None) -> BusMessage:  # noqa: ARG002 - one deadline counts
-        """The next message, within the time that is left."""
+        """Receive the next message before the deadline."""
         return super().receive(timeout=max(self._deadline_s - monotonic_s(), 0.0))
 
     def interrupt(self) -> None:
-        """End `wait_for_choice`, which another thread is in."""
+        """End `wait_for_choice` in another thread."""
         with suppress(OSError):  # it has ended
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def get_capabilities(self) -> tuple[tuple[str, ...], str]:
-        """The daemon's capabilities, and its identity: the bus and its name on it."""
+        """The daemon's capabilities, and its identity: the bus, and its name there."""
         reply = self._call(_DAEMON_OBJECT, "GetCapabilities")
         bus_id = self._call(_BUS_OBJECT, "GetId")
         match reply.body, bus_id.body:
@@ -93,12 +93,12 @@ class BusConnection(DBusConnection):
         raise NoReplyError("the notification daemon gave no id")
 
     def subscribe(self) -> None:
-        """Receive what the daemon reports of notifications; some send it to the sender alone, others to everyone."""
+        """Subscribe to the daemon's signals; some daemons send them to the sender alone, others broadcast."""
         rule = f"type='signal',interface='{_DAEMON_OBJECT.interface}',path='{_DAEMON_OBJECT.object_path}'"
         self._call(_BUS_OBJECT, "AddMatch", "s", (rule,))
 
     def wait_for_choice(self, number: int, timeout_s: float) -> str:
-        """The action that is chosen on a notification; empty once it or the connection is closed, or time is up."""
+        """Wait for an action on a notification; empty when it or the connection is closed, or after the timeout."""
         self._deadline_s = monotonic_s() + timeout_s
         try:
             while True:

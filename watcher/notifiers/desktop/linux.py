@@ -1,8 +1,7 @@
 """Linux: org.freedesktop.Notifications over the session's D-Bus through jeepney, else libnotify's `notify-send`.
 
-`notify-send -p` prints the id that the daemon gave, which proves that it took the message; exit code 0 alone proves
-nothing. In the body it unescapes backslashes and reads markup whatever the daemon can do: both are escaped. It drops
-an empty title.
+`notify-send -p` prints the id from the daemon, which proves that the daemon accepted the message; exit code 0 does not.
+In the body, notify-send interprets backslashes and always allows markup, so both are escaped. It drops an empty title.
 """
 
 import os
@@ -40,7 +39,7 @@ _URGENCIES = ("low", "normal", "critical")
 
 
 def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
-    """Delivered with an id; failed with an exit code; unknown without either."""
+    """Show by notify-send: delivered with an id, failed with an exit code, else unknown."""
     finished, answer = run_backend(build_command(message), run)
     if answer is not None:
         return answer
@@ -51,7 +50,7 @@ def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
 
 
 def build_command(message: Message) -> Command:
-    """The argument list; `--` in front of the text, so that a title may begin with a dash."""
+    """The arguments; `--` allows a title that begins with a dash."""
     hint = (
         () if message.used_percent is None else (f"--hint=int:value:{max(0, min(100, round(message.used_percent)))}",)
     )
@@ -76,7 +75,7 @@ def build_command(message: Message) -> Command:
 
 
 def escape_body(text: str) -> str:
-    """Markup, and the backslash that notify-send would take for an escape."""
+    """Escape markup, and backslashes for notify-send."""
     return escape_markup(text).replace("\\", "\\\\")
 
 
@@ -92,19 +91,21 @@ ShownNotification = tuple[str, int]
 
 
 class DBusNotifier:
-    """Shows messages, and remembers the notification of each alert."""
+    """Shows messages; a later message of an alert replaces its notification."""
 
     def __init__(self, connect: Callable[[str], "BusConnection"] | None = None) -> None:
         self._connect = connect
         self._shown: OrderedDict[str, ShownNotification] = OrderedDict()
-        self._listening: OrderedDict[str, BusConnection] = OrderedDict()  # alert -> where its buttons answer
+        self._listening: OrderedDict[str, BusConnection] = (
+            OrderedDict()
+        )  # alert -> connection that listens for its actions
 
     def show(
         self, message: Message, _run: Run, env: Mapping[str, str], on_action: OnAction | None = None
     ) -> BackendResult:
-        """Delivered with the daemon's id; failed without a bus or daemon; unknown where no reply came.
+        """Show over D-Bus: delivered with an id, failed without a bus or daemon, unknown without a reply.
 
-        With `on_action` and where the daemon can, it has buttons; a thread listens until it is closed.
+        With `on_action`, if the daemon supports actions, it has buttons; a thread listens until it is closed.
         """
         try:
             from watcher.notifiers.desktop.dbus_connection import BusConnection, NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
@@ -123,7 +124,7 @@ class DBusNotifier:
                 replaces = self._get_replaced_id(message.thread, daemon)
                 is_sent = True
                 number = session.notify(build_notify_arguments(message, capabilities, replaces, actions))
-                self._stop_listening(message.thread)  # what it replaced
+                self._stop_listening(message.thread)  # the replaced notification
                 if on_action and actions:
                     stack.pop_all()
                     self._listen(session, number, message, on_action)
@@ -139,11 +140,11 @@ class DBusNotifier:
         return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
 
     def _listen(self, session: "BusConnection", number: int, message: Message, on_action: OnAction) -> None:
-        """Wait for a choice in a thread: nothing wakes it until then."""
+        """Wait in a thread for an action."""
 
         def wait() -> None:
             with session:
-                while choice := session.wait_for_choice(number, LISTEN_FOR_S):  # it may stay after a choice
+                while choice := session.wait_for_choice(number, LISTEN_FOR_S):  # it may stay after an action
                     on_action(message, choice)
             if self._listening.get(message.thread) is session:
                 self._listening.pop(message.thread, None)  # a successor may be removing it at this moment
@@ -179,9 +180,9 @@ def get_user_runtime_folder() -> str:
 
 
 def list_bus_addresses(env: Mapping[str, str], runtime_folder: str = "") -> list[str]:
-    """Where the session bus may be: the environment's address, then where systemd puts it (`runtime_folder`).
+    """Addresses to try for the session bus: the environment's, then systemd's (in `runtime_folder`).
 
-    A shell that outlived its session (tmux) has the address of a bus that is gone; a cron job has none.
+    A shell that outlived its session (tmux) has a stale address; a cron job has none.
     """
     folders = [env.get("XDG_RUNTIME_DIR", ""), runtime_folder or get_user_runtime_folder()]
     usual = [f"unix:path={folder}/bus" for folder in folders if folder and Path(folder, "bus").exists()]
@@ -203,7 +204,7 @@ def get_server_info(env: Mapping[str, str], connect: Callable[[str], "BusConnect
 
 
 def connect_first(addresses: Sequence[str], connect: Callable[[str], "BusConnection"]) -> "BusConnection":
-    """A connection to the first bus that accepts one.
+    """Connect to the first bus that accepts.
 
     Raises:
         UnreachableError: none does; the reason is the first one's.
@@ -239,7 +240,7 @@ def build_notify_arguments(
 
 
 def format_body(message: Message, capabilities: Sequence[str], *, with_page: bool = True) -> str:
-    """The body, escaped where the daemon reads markup, with the usage page as a link or as text."""
+    """The body, escaped if the daemon supports markup, with the usage page as a link or as text."""
     markup = "body-markup" in capabilities
     own: Callable[[str], str] = escape_markup if markup else str
     text, page = clip(message.body, BODY_LIMIT, escape=own), own(get_safe_link(message)) if with_page else ""

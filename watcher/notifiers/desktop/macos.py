@@ -38,7 +38,7 @@ _ACCEPTED = BackendResult(
 
 
 def show_by_terminal_notifier(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
-    """Unknown where it ran; failed where it is missing, too old or ended badly."""
+    """Show by terminal-notifier: unknown if it ran; failed if it is missing, too old or returned an error."""
     version = run(Command(argv=("terminal-notifier", "-version"), timeout_s=_TIMEOUT_S))
     found = re.search(r"\b(\d{1,4})\.\d+", version.stdout)
     if version.exit_code != 0 or found is None:
@@ -52,13 +52,13 @@ def show_by_terminal_notifier(message: Message, run: Run, _env: Mapping[str, str
 
 
 def show_by_osascript(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
-    """Unknown where it ran; failed where it is missing or ended badly."""
+    """Show by osascript: unknown if it ran; failed if it is missing or returned an error."""
     _, answer = run_backend(build_osascript_command(message), run)
     return answer or _ACCEPTED
 
 
 def build_terminal_notifier_command(message: Message) -> Command:
-    """The argument list; the group makes a later message of one alert replace the earlier."""
+    """The arguments; the group lets a later message of an alert replace the earlier."""
     page = get_safe_link(message)
     return Command(
         argv=(
@@ -73,12 +73,12 @@ def build_terminal_notifier_command(message: Message) -> Command:
 
 
 def build_osascript_command(message: Message) -> Command:
-    """The argument list: the constant script, then `--`, then the text."""
+    """The arguments: the constant script, `--`, the text."""
     script = tuple(part for line in SCRIPT for part in ("-e", line))
     title, body = clip(message.title, TITLE_LIMIT) or APP_NAME, clip(message.body, BODY_LIMIT)
     return Command(argv=("osascript", *script, "--", title, body), timeout_s=_TIMEOUT_S)
 
 
 def _escape_argument(text: str) -> str:
-    """`text` as an argument: one that begins like an option or a property list gets an invisible mark in front."""
+    """Put an invisible character before a text that looks like an option or a property list."""
     return "\u200b" + text if text[:1] in set('-[({<"\\') else text

@@ -1,7 +1,7 @@
 """Any system: plyer, the last in every chain, in a child process (`run_child`).
 
-Plyer does not report failures, has no urgency, blocks 25 s on a hung daemon and keeps a dead bus for the life of its
-process. So it gets a process with a timeout, and its best result is unknown.
+Plyer does not report failures, has no urgency, blocks for 25 s on a hung daemon and never reconnects to a bus. So it
+runs in a process with a timeout, and its best result is unknown.
 """
 
 import os
@@ -23,13 +23,13 @@ _TIMEOUT_S = 10.0  # on Windows the balloon lives as long as the process
 
 
 def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
-    """Unknown where plyer ran; failed where it raised."""
+    """Show by plyer: unknown if it ran, failed if it raised."""
     _, answer = run_backend(build_command(message), run)
     return answer or BackendResult(delivered=None, reason="plyer took it and does not report the result", accepted=True)
 
 
 def build_command(message: Message) -> Command:
-    """The sender, with the text on its stdin."""
+    """The command of the child process, with the text on stdin."""
     job = {
         "title": clip(message.title, TITLE_LIMIT, measure=count_utf16_units) or APP_NAME,
         "message": clip(format_body(message), BODY_LIMIT, measure=count_utf16_units) or " ",
@@ -40,7 +40,7 @@ def build_command(message: Message) -> Command:
 
 
 def run_child() -> int:
-    """The child process: show the job on stdin. 0: plyer raised nothing. 1: it did, or was not safe to call."""
+    """The child process: show the message on stdin. Exit code 1: plyer raised, or was not safe to call."""
     job = msgspec.json.decode(sys.stdin.read())
     warnings.simplefilter("ignore")
     try:
@@ -57,7 +57,7 @@ def run_child() -> int:
 
 
 def check_linux_backend() -> None:
-    """Check that plyer would use dbus-python, the only one of its ways on Linux that raises what went wrong.
+    """Check that plyer would use dbus-python, its only method on Linux that reports failures.
 
     Raises:
         RuntimeError: there is a folder `/app`, where plyer would put the text into a `gdbus` call's expression; or it

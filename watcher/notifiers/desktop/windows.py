@@ -1,10 +1,10 @@
-"""Windows: a toast by Windows PowerShell, which alone reaches WinRT without a further library.
+"""Windows: a toast by Windows PowerShell, which can use WinRT without a further library.
 
-The script is a constant, passed in the encoded form that needs no quoting; it reads the text from variables and puts it
-into the toast's XML as text nodes, so that none of it is read as script or markup. The system reports whether
-notifications are switched off, but not whether one was seen: the best result is unknown.
+The script is a constant, encoded so that it needs no quoting. It reads the text from variables and adds it to the
+toast's XML as text nodes, so that it is never read as script or markup. The system reports whether notifications are
+switched off, but not whether one was shown: the best result is unknown.
 
-Linux inside Windows (WSL) starts the same program. There, only the variables that WSLENV names reach it.
+WSL starts the same program; it passes only the variables that WSLENV names.
 """
 
 import base64
@@ -61,7 +61,7 @@ $notifier.Show($toast)
 
 
 def show(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
-    """Unknown where Windows took it; failed where PowerShell is missing or notifications are switched off."""
+    """Show a toast: unknown if Windows accepted it; failed without PowerShell or with notifications switched off."""
     finished, answer = run_backend(build_command(message, env), run)
     if finished.exit_code == EXIT_SWITCHED_OFF:
         return BackendResult(
@@ -95,7 +95,7 @@ def find_wsl_powershell(env: Mapping[str, str]) -> str | None:
 
 
 def show_from_wsl(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
-    """As `show`, from inside WSL."""
+    """As `show`, from WSL."""
     program = find_wsl_powershell(env)
     if program is None:
         return BackendResult(delivered=False, reason=f"powershell.exe is not on PATH, nor at {WSL_POWERSHELL}")
@@ -113,12 +113,12 @@ def show_from_wsl(message: Message, run: Run, env: Mapping[str, str]) -> Backend
 
 
 def format_body(message: Message) -> str:
-    """The body, after the whole title where that is too long for its own field: the title ends with the reset."""
+    """The body, after the title if that is too long for its own field: it ends with the time of the reset."""
     return message.body if count_utf16_units(message.title) <= TITLE_LIMIT else f"{message.title}\n{message.body}"
 
 
 def build_command(message: Message, env: Mapping[str, str]) -> Command:
-    """The constant script, and the text in variables. The tag makes a later message of an alert replace the earlier."""
+    """The command with the text in variables; the tag lets a later message of an alert replace the earlier."""
     root = env.get("SYSTEMROOT") or env.get("SystemRoot")
     program = rf"{root}\System32\WindowsPowerShell\v1.0\powershell.exe" if root else "powershell.exe"
     encoded = base64.b64encode(SCRIPT.encode("utf-16-le")).decode()
