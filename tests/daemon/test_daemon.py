@@ -219,6 +219,21 @@ def test_a_clock_that_was_a_day_ahead_stops_no_poll_when_it_is_corrected(world):
     assert len(back) >= 5
 
 
+def test_a_clock_that_runs_a_day_ahead_for_a_while_stops_no_poll_when_it_is_corrected(world):
+    daemon, calls, store = world.daemon()
+
+    def put_right() -> None:
+        world.machine.is_set(-24 * H)
+        calls.until = START + H
+
+    calls.until = START + 25 * H
+    calls.events = [(START + 6 * M, lambda: world.machine.is_set(24 * H)), (START + 24 * H + 20 * M, put_right)]
+    daemon.run()
+    store.close()
+    assert max(world.polls()) > START + 24 * H
+    assert any(START + 20 * M <= at <= START + H for at in world.polls())
+
+
 def test_a_changed_config_is_in_force_within_minutes(world):
     world.usage(75)
     world.watch(H, (10 * M, lambda: world.config(CONFIG.replace("80%", "72%"))))

@@ -252,6 +252,12 @@ def test_a_machine_that_woke_asks_at_once() -> None:
     assert choose_next_poll(seen, NOON) == NextPoll(at=NOON, reason="the machine woke")
 
 
+def test_a_machine_that_woke_before_its_clock_was_set_back_is_polled_as_usual() -> None:
+    """The clock ran a day ahead, which looked like a sleep: without this, no provider was polled for that day."""
+    ahead = make_context(make_outlook(10), woke_at=NOON + timedelta(days=1))
+    assert choose(ahead) == choose(make_context(make_outlook(10)))
+
+
 def test_a_clock_set_back_delays_no_poll_until_it_has_caught_up() -> None:
     ahead = make_context(
         make_outlook(10), polled_at=NOON + timedelta(days=1), recent_requests=(NOON + timedelta(days=1),)

@@ -90,7 +90,7 @@ def choose_next_poll(context: PollContext, now: datetime) -> NextPoll:
     """When to poll this login next, and why."""
     if context.failure_kind == "unsupported" and not context.login_changed:
         return NextPoll(at=None, reason="stopped: this account is not supported; sign in with another")
-    context = _drop_future_poll(context, now)
+    context = _drop_future_times(context, now)
     choice = _choose_without_limits(context, now)
     free = _find_budget_free_at(context, now)
     if free is not None and choice.at is not None and choice.at < free:
@@ -108,14 +108,17 @@ def is_cooling_down(until: datetime | None, now: datetime) -> bool:
     return until is not None and now < until <= now + MAX_COOLDOWN
 
 
-def _drop_future_poll(context: PollContext, now: datetime) -> PollContext:
-    """The context without a last poll in the future: the clock was set back since.
+def _drop_future_times(context: PollContext, now: datetime) -> PollContext:
+    """The context without a last poll or wake-up in the future: the clock was set back since.
 
     A step back by less than the usual interval only delays the next poll by as much.
     """
-    if context.polled_at is None or context.polled_at - now <= context.pace.every:
-        return context
-    return replace(context, polled_at=None, requested_at=None)
+    latest = now + context.pace.every
+    if context.woke_at is not None and context.woke_at > latest:
+        context = replace(context, woke_at=None)
+    if context.polled_at is not None and context.polled_at > latest:
+        context = replace(context, polled_at=None, requested_at=None)
+    return context
 
 
 def _choose_without_limits(context: PollContext, now: datetime) -> NextPoll:
