@@ -289,6 +289,20 @@ def test_a_withdrawn_message_leaves_its_waiting_time_to_the_next():
     assert [(str(row.state), row.next_attempt_at) for row in outbox.rows][1] == ("queued", NOW + H)
 
 
+@pytest.mark.parametrize("began_at", [NOW, EVENING - H - M])
+def test_a_message_that_is_held_after_a_refused_attempt_delays_no_other(began_at):
+    """It waits for the morning, or for the end of its snooze; what is critical does not."""
+    outbox = Outbox(QUIET)
+    outbox.plan(of("claude", at=began_at))
+    outbox.update_queued(attempts=1, next_attempt_at=began_at + M, last_response="answered 503")
+    outbox.snoozes = [Snooze(target="claude", created_at=began_at, expires_at=MORNING)] if began_at == NOW else []
+    outbox.release(began_at + M)
+    assert outbox.states() == ["held"]
+    urgent = began_at + 10 * M
+    outbox.plan(of("codex", severity="critical", at=urgent))
+    assert [row.next_attempt_at for row in outbox.open() if row.state is DeliveryState.QUEUED] == [urgent]
+
+
 # --- digests --------------------------------------------------------------------------------------------------------
 
 

@@ -130,7 +130,8 @@ def _is_queued(row: Row, channel: str) -> bool:
 def _keep_retry_delay(changes: OutboxChanges, channel: str) -> None:
     """Give the waiting time of a withdrawn message to the next: the receiver asked for it, or needs it."""
     before = (row.before for row in changes.rows if row.before and row.before.channel == channel)
-    attempted = [each for each in before if each.attempts]
+    # One that was held waits for its mute to end, which is no concern of the channel's other messages.
+    attempted = [each for each in before if each.attempts and each.state is DeliveryState.QUEUED]
     last = max(attempted, key=lambda each: each.next_attempt_at, default=None)
     first = next((row for row in changes.rows if _is_queued(row, channel)), None)
     until = changes.now if last is None else last.next_attempt_at
