@@ -34,23 +34,24 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.hostile import faults
-from benchmarks.hostile.judge import Tally
+from benchmarks.hostile.judge import COUNTS, Tally
 from benchmarks.hostile.play import BAD_CONFIG, NO_STORE, Play
-from benchmarks.hostile.victim import CHILD, child
+from benchmarks.hostile.victim import CHILD, LIBRARIES, child
 from watcher.errors import ConfigError, StoreError
 
 
-def play(polls: int, seed: int, *, disks: bool = True, keep: Path | None = None) -> Tally:
+def play(polls: int, seed: int, *, disks: bool = True, real_clock: bool = False, keep: Path | None = None) -> Tally:
     """One run in a folder of its own.
 
     Args:
         polls: requests to providers before the undisturbed end.
         seed: of everything that is left to luck; what threads and processes make of it differs from run to run.
         disks: also fill and break a disk that is mounted for it, where that is allowed.
+        real_clock: the machine's clock, run faster and set by libfaketime, in place of one that leaps from job to job.
         keep: where the journal and the log of a run that is not clean are left; None: nowhere.
     """
     with tempfile.TemporaryDirectory(prefix="watcher-chaos-") as name:
-        one = Play(polls, seed, Path(name), disks=disks)
+        one = Play(polls, seed, Path(name), disks=disks, real_clock=real_clock)
         tally = one.run()
         if keep is not None and not tally.is_clean:
             one.keep(keep / f"seed-{seed}")
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--polls", type=int, default=3000, help="requests to providers (default: 3000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-disks", action="store_true", help="no disk that fills or breaks, as without root")
+    parser.add_argument("--real-clock", action="store_true", help="under libfaketime: some minutes for 300 polls")
     parser.add_argument("--keep", type=Path, help="where to leave the journal of a run that is not clean")
     parser.add_argument(CHILD, nargs=2, dest="child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -75,21 +77,37 @@ def main() -> None:
         return
     with suppress(OSError):  # where it is known
         print(f"load            {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
-    tally = play(options.polls, options.seed, disks=not options.no_disks, keep=options.keep)
+    if options.real_clock and not LIBRARIES:
+        parser.error("libfaketime is missing: install the package faketime")
+    tally = play(
+        options.polls,
+        options.seed,
+        disks=not options.no_disks,
+        real_clock=options.real_clock,
+        keep=options.keep,
+    )
     print(report(tally))
     sys.exit(not tally.is_clean)
 
 
 def report(tally: Tally) -> str:
     """The figures, one a line."""
-    lines = [f"requests        {tally.polls}, transitions {tally.transitions}, messages heard {tally.heard}"]
+    decided = ", ".join(f"{count} {event}" for event, count in sorted(tally.decided.items()))
+    lines = [f"requests        {tally.polls}, messages heard {tally.heard}"]
+    lines += [f"decided         {decided}, in {tally.judged} looks at an alert"]
     lines += [f"  {name:<44}{count:>6}" for name, count in sorted(tally.faults.items())]
-    lines += [f"elsewhere       {tally.refuges}  (the database went on in its refuge)"]
+    lines += [f"elsewhere       {tally.refuges}  (the database went on in memory)"]
     lines += [f"cut off         {tally.cut_off}  (heard again because the first answer was lost)"]
     later = [late for late in tally.late if late]
     lines += [f"late            {len(later)} of {len(tally.late)} alerts, at most {max(later, default=0)} answers"]
-    counts = ("lost", "twice", "false", "wrong", "rushed", "secrets", "crashes")
-    lines += [f"{name:<16}{getattr(tally, name)}" for name in counts]
+    waits = sorted(tally.waits)
+    lines += (
+        [f"sent after      {waits[len(waits) // 2][0]}, at most {waits[-1][0]}, of {len(waits)} ({waits[-1][1]})"]
+        if waits
+        else []
+    )
+    lines += [f"forgotten       {tally.forgotten}  (beliefs in the end; their record was lost with memory or database)"]
+    lines += [f"{name:<16}{getattr(tally, name)}" for name in COUNTS]
     lines += [
         f"grown           {tally.grown_mb:+.1f} MB, {tally.grown_descriptors:+} fds, {tally.grown_threads:+} threads"
     ]

@@ -11,12 +11,12 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.hostile import judge
+from benchmarks.hostile import judge, rules
 from benchmarks.hostile.disk import Disk
 from benchmarks.hostile.judge import Tally
 from benchmarks.hostile.receivers import CHANNELS, address
 from benchmarks.hostile.victim import Life
-from benchmarks.hostile.world import GOOGLE, LOGINS, PATHS, World
+from benchmarks.hostile.world import GOOGLE, LOGINS, PATHS, SERIES, World
 from watcher.demo import simulation
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import Server
@@ -25,7 +25,8 @@ from watcher.storage.store import DATABASE_FILE_NAME
 STALLED_S = 60.0
 NO_STORE, BAD_CONFIG = 74, 78  # between child and parent
 GARBAGE = ("[[rule", "\x00\x01", "[rule]\nx=1\n", '[[rule]]\nname="r"\n')
-STEPS_S = (-3600, -600, -90, 90, 600, 3600, 30_000)
+A_DAY_S = 86_400
+STEPS_S = (-3600, -600, -90, 90, 600, 3600, 30_000, A_DAY_S, A_DAY_S)
 A_WHILE = 15  # polls that a fault lasts
 A_HEARTBEAT = 60  # polls in which one surely comes: what was kept elsewhere is on the disk again
 
@@ -33,16 +34,19 @@ A_HEARTBEAT = 60  # polls in which one surely comes: what was kept elsewhere is 
 class Play:
     """The run: disturbs, kills and starts anew until enough was polled, then lets it end well."""
 
-    def __init__(self, polls: int, seed: int, folder: Path, *, disks: bool = True) -> None:
+    def __init__(self, polls: int, seed: int, folder: Path, *, disks: bool = True, real_clock: bool = False) -> None:
         self.luck = random.Random(seed)
         self.world = World(random.Random(seed + 1))
-        self.folder, self.polls, self.disks = folder, polls, disks
+        self.folder, self.polls, self.disks, self.real_clock = folder, polls, disks, real_clock
         self.state = simulation.make_paths(folder).state_dir
         self.config = simulation.make_paths(folder).config_file
         self.disk = Disk(self.state, folder)
         self.tally = Tally()
+        if real_clock:  # a second of a busy machine is minutes, and so is that of a process which ends when idle
+            self.tally = Tally(within=timedelta(minutes=40), most_threads=8)
         self.eras: list[judge.Era] = []
         self.log: list[str] = []
+        self.lives: list[judge.Past] = []
         self.url = ""
 
     def run(self) -> Tally:
@@ -55,7 +59,7 @@ class Play:
                 self._end_well()
             finally:
                 self.disk.unmount()
-        judge.compare(self.world, self.eras, self.folder, self.log, self.tally)
+        judge.compare(self.world, self.eras, self.lives, self.folder, self.log, self.tally)
         return self.tally
 
     def keep(self, folder: Path) -> None:
@@ -63,6 +67,8 @@ class Play:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "journal.txt").write_text("\n".join(self.world.journal), "utf-8")
         (folder / "log.txt").write_text("\n".join(self.log), "utf-8")
+        records = [{"life": past.life, **record} for past in self.lives for record in past.records]
+        (folder / "records.jsonl").write_text("\n".join(map(json.dumps, records)), "utf-8")
         shutil.copy(self.folder / "stderr.txt", folder)
 
     def _lay_out(self) -> None:
@@ -85,9 +91,8 @@ class Play:
             channels += f'[channels.{name}]\ntype = "{kind}"\nurl = "{url}"\n'
         bases = "".join(f'[providers.{name}]\nbase_url = "{self.url}"\n' for name in PATHS)
         off = "[providers.antigravity]\nenabled = false\n"
-        rule = '[[rule]]\nname = "r"\nwhen = "*.* > 80%"\nclear = "< 70%"\n'
         route = f"[route]\ndefault = {json.dumps(CHANNELS)}\n"
-        return '[poll]\nevery = "5m"\n' + bases + off + channels + route + rule
+        return '[poll]\nevery = "5m"\n' + bases + off + channels + route + rules.write_rules()
 
     # --- suffering ----------------------------------------------------------------------------------------------------
 
@@ -113,7 +118,7 @@ class Play:
                 self._start_read_only()
 
     def _begin(self, after: timedelta = timedelta(0)) -> Life:
-        life = Life(self.folder, self.world.at + after)
+        life = Life(self.folder, self.world.at + after, real_clock=self.real_clock)
         self.world.note(f"{life.name} begins")
         return life
 
@@ -125,6 +130,7 @@ class Play:
     def _end(self, life: Life, how: signal.Signals | None) -> int:
         code = life.end(how)
         self.log += life.log
+        self.lives.append(judge.Past(life.name, life.records))
         return code
 
     def _polled(self, life: Life, count: int) -> bool:
@@ -152,7 +158,7 @@ class Play:
     def _disturb(self, life: Life) -> None:
         """One misfortune, perhaps; the process may not outlive it."""
         kinds = [self._set_clock, self._lose_receiver, self._close_receiver, self._spoil_config, self._lose_network]
-        kinds += [self._fail_writes, self._calmly, self._calmly]
+        kinds += [self._fail_writes, self._snooze, self._calmly, self._calmly]
         kinds += [self._fill_disk, self._fill_disk, self._turn_read_only] if self.disk.is_mounted else []
         self.luck.choice(kinds)(life)
 
@@ -161,7 +167,16 @@ class Play:
 
     def _set_clock(self, life: Life) -> None:
         self._happens("clock set")
-        life.say(str(self.luck.choice(STEPS_S)))
+        step_s = self.luck.choice(STEPS_S)
+        life.say(f"set {step_s}")
+        if step_s == A_DAY_S:  # it ran ahead, and is put right
+            self._polled(life, A_WHILE)
+            life.say(f"set {-step_s}")
+
+    def _snooze(self, life: Life) -> None:
+        self._happens("snooze")
+        rule = self.luck.choice(rules.RULES).name
+        life.say(f"snooze {self.luck.choice((rule, *SERIES))} {self.luck.choice((1, 2, 5))}")
 
     def _lose_receiver(self, _life: Life) -> None:
         self.world.receivers[self.luck.choice(CHANNELS)].down = self.luck.randint(1, 8)
@@ -261,6 +276,7 @@ class Play:
         content[at : at + len(noise)] = noise
         content[:16] = b"not a database!!"  # noise that hits nothing in use would be no test
         path.write_bytes(content)
+        self.lives[-1].is_destroyed = True
 
     def _refuge_is_left(self) -> bool:
         return any((self.folder / "session").rglob("*.db"))
@@ -273,9 +289,11 @@ class Play:
         self.world.calm, self.world.offline = True, 0
         for receiver in self.world.receivers.values():
             receiver.down = 0
+        morning = self._until_morning()
         if self.disk.is_mounted:
-            self._forget_what_was_told()
-        life = self._begin()
+            self._forget_what_was_told(morning)
+            morning = timedelta(0)
+        life = self._begin(morning)
         self._polled(life, max(self.polls // 4, 200))
         if self._end(life, None) != 0:
             self._note("the last life did not end well")
@@ -289,9 +307,14 @@ class Play:
             self.tally.grown_mb = last[0] - first[0]
             self.tally.grown_descriptors, self.tally.grown_threads = int(last[1] - first[1]), int(last[2] - first[2])
 
-    def _forget_what_was_told(self) -> None:
+    def _until_morning(self) -> timedelta:
+        """Time enough follows before quiet hours hold messages again."""
+        hours = (24 + rules.QUIET_UNTIL + 1 - self.world.at.hour) % 24
+        return timedelta(hours=hours)
+
+    def _forget_what_was_told(self, after: timedelta) -> None:
         """The last blow: everything turns over and is told while the disk is full, and then a kill; and turns back."""
-        life = self._begin()
+        life = self._begin(after)
         self._polled(life, A_HEARTBEAT)
         self._happens("disk full, killed")
         self.disk.fill()

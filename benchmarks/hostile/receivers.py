@@ -34,7 +34,7 @@ class Heard(Struct, frozen=True):
 
     channel: str
     key: str
-    about: tuple[tuple[str, str], ...]  # (series, event) of each alert it speaks of
+    about: tuple[tuple[str, str, str], ...]  # (rule|series, event, severity) of each alert it speaks of
     life: str  # the process that sent it, which may be dead by now
     era: int  # which database
     answered: bool
@@ -80,7 +80,7 @@ class Receiver:
             return refusal, None
         self._taken = [*self._taken, (life, at)][-30:]
         reply = self._mute(chance)
-        about = tuple((series, event) for series, event in json.loads(asked.headers.get("x-about", "[]")))
+        about = tuple((alert, event, severity) for alert, event, severity in json.loads(asked.headers["x-about"]))
         key = asked.headers.get("x-key", "")
         return reply or self._thanks(), Heard(self.channel, key, about, life, era, reply is None)
 
@@ -131,7 +131,9 @@ class Receiver:
 
     def _is_rushed(self, life: str, at: datetime) -> bool:
         """Whether the service's own limit is passed, by this process alone: another one cannot know."""
-        own = [then for whose, then in self._taken if whose == life and then <= at]
+        if self._taken and at < self._taken[-1][1]:  # the clock was set back
+            self._taken = []
+        own = [then for whose, then in self._taken if whose == life]
         for most, span_s in _LIMITS[self.channel]:
             if sum(at - then < timedelta(seconds=span_s) for then in own) >= most:
                 self.rushed += 1

@@ -3,10 +3,10 @@
 import json
 import random
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from benchmarks.hostile.faults import FAULTS
 from benchmarks.hostile.receivers import CHANNELS, PASSWORDS, Heard, Receiver, channel_of
@@ -45,6 +45,15 @@ SERIES = (
 LEAST_LOW, MOST_LOW, LEAST_HIGH, MOST_HIGH = 35, 60, 85, 94
 
 
+class Answer(Struct, frozen=True):
+    """What a provider said about all its windows."""
+
+    life: str
+    provider: str
+    at: datetime
+    used: dict[str, int]  # series -> percent
+
+
 class World:
     """Everything that is not the daemon; nobody kills it."""
 
@@ -56,7 +65,7 @@ class World:
         self.offline = 0  # requests that no provider will take
         self.at = START
         self.used = dict.fromkeys(SERIES, LEAST_LOW)
-        self.served: dict[str, list[tuple[datetime, int]]] = defaultdict(list)  # series -> when, percent
+        self.served: list[Answer] = []
         self.heard: list[Heard] = []
         self.faults: Counter[str] = Counter()
         self.bodies: list[bytes] = []
@@ -97,14 +106,17 @@ class World:
             bounds = (LEAST_LOW, MOST_LOW) if low else (LEAST_HIGH, MOST_HIGH)
             # Less than 60 points up, and never down to ten: nothing that should be doubted.
             self.used[name] = self.luck.randint(*bounds)
-        return json_reply(endpoint(self._use(asked.path), self.at))
+        usage = self._use()
+        provider = next((name for name, path in PATHS.items() if path == asked.path), None)
+        if provider is None:
+            return json_reply(endpoint(usage, self.at))
+        said = {name: value for name, value in self.used.items() if name.startswith(f"{provider}.")}
+        self.served.append(Answer(asked.headers.get("x-life", ""), provider, self.at, said))
+        self.note(f"answer {len(self.served)}: {', '.join(f'{name} {value} %' for name, value in said.items())}")
+        return json_reply(endpoint(usage, self.at), x_answer=str(len(self.served)))
 
-    def _use(self, path: str) -> SimulatedUsage:
+    def _use(self) -> SimulatedUsage:
         used = self.used
-        for name, value in used.items():
-            if PATHS[name.partition(".")[0]] == path:
-                self.served[name].append((self.at, value))
-                self.note(f"{name} is said to be {value} %")
         turns = {name: WindowUsage(float(value), FAR) for name, value in used.items()}
         return structs.replace(
             SimulatedDay().usage_at(START + timedelta(hours=3)),
@@ -125,7 +137,7 @@ class World:
         reply, heard = self.receivers[channel].take(asked, self.at, self.era, calm=self.calm)
         if heard is not None:
             self.heard.append(heard)
-            said = ", ".join(f"{series} {event}" for series, event in heard.about) or json.loads(asked.body).get(
+            said = ", ".join(f"{alert} {event}" for alert, event, _ in heard.about) or json.loads(asked.body).get(
                 "title"
             )
             self.note(f"{channel} hears {said} from {heard.life}{'' if heard.answered else ', and does not answer'}")

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,23 +13,27 @@ if sys.platform != "linux":
 
 from benchmarks.chaos import play
 from benchmarks.hostile import faults
-from benchmarks.hostile.judge import Era, Tally, compare
+from benchmarks.hostile.judge import COUNTS, Past, Tally, compare
 from benchmarks.hostile.receivers import CHANNELS, Heard
-from benchmarks.hostile.world import SECRETS, START, World
-from watcher.core.model import AlertEvent, Reading, Series, Severity, Transition, WindowKind
+from benchmarks.hostile.rules import RULES, write_rules
+from benchmarks.hostile.victim import LIBRARIES
+from benchmarks.hostile.world import LEAST_LOW, SECRETS, START, Answer, World
 
 TOP = Path(__file__).parents[2]
+M = timedelta(minutes=1)
 
 
 @pytest.mark.slow  # hundreds of polls under faults
-def test_nothing_is_lost_false_or_sent_twice_whatever_goes_wrong():
-    tally = play(polls=120, seed=3, disks=False)
+@pytest.mark.parametrize("real_clock", [False, True])
+def test_nothing_is_lost_false_or_sent_twice_whatever_goes_wrong(real_clock):
+    if real_clock and not LIBRARIES:
+        pytest.skip("needs libfaketime")
+    tally = play(polls=30 if real_clock else 120, seed=3, disks=False, real_clock=real_clock)
 
     assert tally.notes == []
-    assert tally.polls >= 120
+    assert tally.judged > 100
     assert {channel for channel in CHANNELS if tally.by_channel[channel]} == set(CHANNELS)
-    found = tally.lost, tally.twice, tally.false, tally.wrong, tally.rushed, tally.secrets, tally.crashes
-    assert found == (0, 0, 0, 0, 0, 0, 0), tally.details
+    assert {name: getattr(tally, name) for name in COUNTS} == dict.fromkeys(COUNTS, 0), tally.details
 
 
 # --- the judge itself -----------------------------------------------------------------------------------------------
@@ -39,76 +44,200 @@ class NoLuck:
 
 
 def received(channel: str, key: str, event: str, *, life: str = "1", answered: bool = True) -> Heard:
-    return Heard(channel, key, (("claude[me@example.com].five_hour", event),), life, 0, answered)
-
-
-def judged(tmp_path, *said: Heard, used: int = 90, bodies: tuple[bytes, ...] = (), log: tuple[str, ...] = ()) -> Tally:
-    world, tally = World(NoLuck()), Tally()
-    world.used = {"claude.five_hour": used}
-    world.heard, world.bodies = list(said), list(bodies)
-    compare(world, [], tmp_path, log, tally)
-    return tally
+    about = tuple((f"{rule.name}|claude.five_hour", event, rule.levels[-1].severity) for rule in RULES)
+    return Heard(channel, key, about, life, 0, answered)
 
 
 def told_all(key: str, event: str) -> tuple[Heard, ...]:
     return tuple(received(channel, key, event) for channel in CHANNELS)
 
 
-def test_a_receiver_that_believes_something_else_is_seen(tmp_path):
-    assert judged(tmp_path, *told_all("a", "firing")).wrong == 0
-    assert judged(tmp_path, *told_all("a", "firing"), received("slack", "b", "resolved")).wrong == 1
-    assert judged(tmp_path, *told_all("a", "firing"), used=40).wrong == len(CHANNELS)
-    assert judged(tmp_path).wrong == len(CHANNELS)
-
-
-def test_a_message_is_twice_where_the_same_process_knew_that_it_had_arrived(tmp_path):
-    first = told_all("a", "firing")
-    assert judged(tmp_path, *first, received("hook", "a", "firing")).twice == 1
-    assert judged(tmp_path, *first, received("hook", "a", "firing", life="2")).twice == 0
-    silent = received("hook", "a", "firing", answered=False)
-    assert judged(tmp_path, silent, received("hook", "a", "firing"), *first[1:]).twice == 0
-
-
-def decided(event: AlertEvent, used: float, minute: int = 0) -> Transition:
-    return Transition(
-        at=START + timedelta(minutes=minute),
-        rule="r",
-        series=Series(provider="claude", account="me", window="five_hour"),
-        episode=1,
-        event=event,
-        severity=Severity.WARNING,
-        reason="above",
-        since=START,
-        reading=Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=used),
-    )
-
-
-def judged_events(tmp_path, *transitions: Transition) -> Tally:
+def judged(tmp_path, *said: Heard, bodies: tuple[bytes, ...] = (), log: tuple[str, ...] = ()) -> Tally:
     world, tally = World(NoLuck()), Tally()
-    served = ((0, 40), (5, 85), (10, 85), (15, 60), (20, 75))
-    world.served["claude.five_hour"] = [(START + timedelta(minutes=at), used) for at, used in served]
-    compare(world, [Era(list(transitions), {}, 0)], tmp_path, (), tally)
+    world.heard, world.bodies = list(said), list(bodies)
+    compare(world, [], [], tmp_path, log, tally)
     return tally
 
 
+def test_a_message_is_twice_where_the_same_process_knew_that_it_had_arrived(tmp_path):
+    first = told_all("a", "resolved")
+    assert judged(tmp_path, *first, received("hook", "a", "resolved")).twice == 1
+    assert judged(tmp_path, *first, received("hook", "a", "resolved", life="2")).twice == 0
+    silent = received("hook", "a", "resolved", answered=False)
+    assert judged(tmp_path, silent, received("hook", "a", "resolved"), *first[1:]).twice == 0
+
+
+class History:
+    """One life of a daemon that polls claude every 5 minutes; what it decides and sends is up to the test."""
+
+    def __init__(self) -> None:
+        self.world, self.lives = World(NoLuck()), [Past("1", [])]
+        self.at = START
+
+    def note(self, **record) -> None:
+        self.lives[-1].records.append(record)
+
+    def answer(self, used: int, **decided: str) -> None:
+        """An answer of `claude.five_hour`; `decided`: rule -> event, or event and severity."""
+        self.world.used["claude.five_hour"] = used
+        said = {"claude.five_hour": used, "claude.seven_day": LEAST_LOW}
+        self.world.served.append(Answer("1", "claude", self.at, said))
+        number = len(self.world.served)
+        self.note(processed=number, provider="claude", at=self.at.isoformat(), in_memory=False)
+        for rule, what in decided.items():
+            event, _, severity = what.partition(" ")
+            self.note(decided=f"{rule}|claude.five_hour", event=event, severity=severity or "warning", used=used)
+        self.note(log="claude: 2 windows")
+        self.at += 5 * M
+
+    def send(self, channel: str, rule: str, event: str, key: str) -> None:
+        about = [(f"{rule}|claude.five_hour", event, "warning")]
+        self.note(trying=key, channel=channel, about=about, at=self.at.isoformat())
+        self.note(sent=key, channel=channel)
+
+    def judge(self, tmp_path) -> Tally:
+        tally = Tally()
+        compare(self.world, [], self.lives, tmp_path, (), tally)
+        return tally
+
+
+FIRE = {"plain": "firing", "ladder": "firing warning", "reminded": "firing critical"}
+END = dict.fromkeys(("plain", "ladder", "reminded"), "resolved")
+
+
+def test_a_run_in_which_everything_is_decided_as_it_should_be_has_no_fault(tmp_path):
+    history = History()
+    history.answer(40)
+    for used, decided in (
+        (85, FIRE),
+        (92, {"ladder": "escalated critical"}),
+        (86, {}),
+        (86, {"lasting": "firing"}),
+        (72, {"lasting": "resolved", "reminded": "resolved"}),
+        (40, {"plain": "resolved", "ladder": "resolved"}),
+    ):
+        history.answer(used, **decided)
+    tally = history.judge(tmp_path)
+    assert (tally.false, tally.missed, tally.details[: -len(CHANNELS)]) == (0, 0, [])
+    assert tally.judged == 7 * len(RULES) * 2
+    assert tally.decided == {"firing": 4, "escalated": 1, "resolved": 4}
+
+
 @pytest.mark.parametrize(
-    ("event", "used", "false"),
+    ("used", "decided", "false", "missed"),
     [
-        (AlertEvent.FIRING, 85, 0),
-        (AlertEvent.FIRING, 90, 1),  # never served
-        (AlertEvent.FIRING, 40, 1),  # not above the threshold
-        (AlertEvent.RESOLVED, 60, 0),
-        (AlertEvent.RESOLVED, 75, 1),  # above the value that clears
-        (AlertEvent.RESOLVED, 50, 1),  # never served
+        ((85,), [{**FIRE, "plain": ""}], 0, 1),
+        ((85,), [{**FIRE, "ladder": ""}], 0, 1),
+        ((85,), [{**FIRE, "ladder": "firing critical"}], 1, 0),  # a level that is not reached
+        ((85,), [{**FIRE, "lasting": "firing"}], 1, 0),  # too early
+        ((85, 85), [FIRE, {"plain": "firing"}], 1, 0),  # once more
+        ((85, 85), [FIRE, {"reminded": "reminder critical"}], 1, 0),  # too early
+        ((85, 92), [FIRE, {}], 0, 1),  # a higher level
+        ((85, 75), [FIRE, {"plain": "resolved"}], 1, 0),  # not below the value that clears
+        ((85, 40), [FIRE, {**END, "plain": ""}], 0, 1),
+        ((85, 85, 85, 85), [FIRE, {}, {}, {}], 0, 1),  # `lasting` must fire
+        ((40,), [{"plain": "resolved"}], 1, 0),  # it never began
+        ((92, 85, 92), [{**FIRE, "ladder": "firing critical"}, {}, {"ladder": "escalated critical"}], 1, 0),  # again
     ],
 )
-def test_every_event_is_held_against_what_was_served(tmp_path, event, used, false):
-    assert judged_events(tmp_path, decided(event, used)).false == false
+def test_every_event_is_held_against_what_was_served(tmp_path, used, decided, false, missed):
+    history = History()
+    for one, events in zip(used, decided, strict=True):
+        history.answer(one, **{rule: event for rule, event in events.items() if event})
+    tally = history.judge(tmp_path)
+    assert (tally.false, tally.missed) == (false, missed), tally.details
 
 
-def test_an_alert_by_a_later_answer_than_the_first_is_late(tmp_path):
-    assert judged_events(tmp_path, decided(AlertEvent.FIRING, 85, 5)).late == [0]
-    assert judged_events(tmp_path, decided(AlertEvent.FIRING, 85, 10)).late == [1]
+def test_a_reminder_that_does_not_come_is_missed(tmp_path):
+    history = History()
+    history.answer(85, **FIRE)
+    for _ in range(23):
+        history.answer(85, **({"lasting": "firing"} if history.at == START + 15 * M else {}))
+    assert history.judge(tmp_path).missed == 0
+    history.at += 5 * M
+    history.answer(85)
+    assert history.judge(tmp_path).missed == 1
+
+
+def test_an_event_by_a_value_that_was_never_served_is_false(tmp_path):
+    history = History()
+    history.answer(85, **FIRE)
+    history.lives[0].records[1]["used"] = 99
+    assert history.judge(tmp_path).false == 1
+
+
+def test_what_a_killed_process_decided_last_may_be_stored_or_not(tmp_path):
+    for decided_again in ({}, FIRE):
+        history = History()
+        history.answer(85, **FIRE)
+        history.note(processed=2, provider="claude", at=history.at.isoformat(), in_memory=False)  # and no more
+        history.world.served.append(history.world.served[0])
+        assert history.judge(tmp_path).missed == 0
+        history = History()
+        history.answer(40)
+        history.world.served.append(Answer("1", "claude", history.at, {"claude.five_hour": 85}))
+        history.note(processed=2, provider="claude", at=history.at.isoformat(), in_memory=False)
+        history.lives.append(Past("2", []))
+        history.answer(85, **decided_again)
+        tally = history.judge(tmp_path)
+        assert (tally.false, tally.missed) == (0, 0), tally.details
+
+
+def test_an_alert_whose_record_was_lost_is_forgotten_and_not_wrong(tmp_path):
+    for is_destroyed in (False, True):
+        history = History()
+        history.world.heard = list(told_all("a", "firing"))
+        history.answer(92, **{**FIRE, "ladder": "firing critical"})
+        for _ in range(3):
+            history.answer(92, **({"lasting": "firing"} if history.at == START + 15 * M else {}))
+        assert history.judge(tmp_path).wrong == 0
+        history.lives[0].is_destroyed = is_destroyed
+        history.lives.append(Past("2", []))
+        history.answer(40, **({} if is_destroyed else {**END, "lasting": "resolved"}))
+        tally = history.judge(tmp_path)
+        found = tally.wrong, tally.forgotten
+        assert found == ((0, len(RULES) * len(CHANNELS)) if is_destroyed else (len(RULES) * len(CHANNELS), 0))
+
+
+def test_a_receiver_that_believes_a_lower_level_is_seen(tmp_path):
+    history = History()
+    history.answer(92, **{**FIRE, "ladder": "firing critical"})
+    for severity, wrong in (("warning", 1), ("critical", 0)):
+        about = (("ladder|claude.five_hour", "firing", severity),)
+        history.world.heard = [Heard(channel, "a", about, "1", 0, answered=True) for channel in CHANNELS]
+        tally = history.judge(tmp_path)
+        assert len([each for each in tally.details if "wrong: ladder" in each]) == wrong * len(CHANNELS)
+
+
+def test_a_message_that_comes_late_on_a_channel_that_works_is_slow(tmp_path):
+    for gap, slow in ((M, 0), (60 * M, len(FIRE))):
+        history = History()
+        history.send("hook", "plain", "resolved", "0")  # the channel works
+        history.answer(85, **FIRE)
+        for rule in FIRE:
+            history.at += gap
+            history.send("hook", rule, "firing", rule)
+        tally = history.judge(tmp_path)
+        assert (tally.slow, len(tally.waits)) == (slow, len(FIRE) - slow)
+
+
+def test_a_message_that_is_no_longer_true_is_false(tmp_path):
+    history = History()
+    history.answer(85, **FIRE)
+    history.answer(40, **END)
+    history.send("hook", "plain", "firing", "late")
+    assert history.judge(tmp_path).false == 1
+    history.send("hook", "plain", "firing", "late")  # once more: it may not have arrived
+    assert history.judge(tmp_path).false == 1
+
+
+def test_the_rules_are_as_the_judge_knows_them():
+    document = tomllib.loads(write_rules())
+    levels = {
+        rule["name"]: rule.get("levels", {rule.get("severity", "warning"): rule["when"].rpartition(" ")[2]})
+        for rule in document["rule"]
+    }
+    assert levels == {rule.name: {each.severity: f"{each.above}%" for each in rule.levels} for rule in RULES}
 
 
 def test_a_secret_and_a_crash_are_seen_wherever_they_are(tmp_path):
