@@ -1,28 +1,45 @@
-"""The real daemon as a process in a world where everything goes wrong, and what must still be true in the end.
+"""The real daemon as a process under every known fault; each decision and message is compared with what was served.
 
-Thousands of simulated polls: the process has a clock that leaps from job to job, real sockets, a real database and a
-real config; providers and receivers live in this process, which nobody kills. At random, seeded: every fault that
-providers have shown, and a network that is gone; a webhook, Slack and Discord that refuse, ask to wait, hang up, take a
-message and never answer or too late, and refuse for good until their address is changed; the clock set forward and
-back, nights of sleep, SIGKILL and a new start, writes that fail, the config replaced by garbage and back, the database
-overwritten with noise; and as root on Linux, on an ext4 of its own, the disk full (also killed meanwhile, and started
-while it still is) and the folder read-only, at the start and in the middle. `benchmarks/hostile/faults.py` holds each
-fault of the collected facts, and of those that are not here the reason. Then an undisturbed end, and all that was
-decided is held against what each receiver heard:
+Sockets, database and config are real. Providers and receivers live in this process, which is never killed. Faults come
+at random, by a seed:
 
-- lost: a message kept as sent that was never heard, one that still waits in the end, or a transition that was neither
-  heard nor overtaken by a later one that was;
-- twice: a message heard again although its first answer had been taken in by the same life of the process;
-- false: an event, a beginning as an end, on a reading that no answer held or that is no reason for it;
-- late: alerts that fired by a later answer than the first one above the threshold, because that one was lost with the
-  process or belonged to an alert that fired already in a database that was destroyed (measured, not judged);
-- wrong: an alert of which a receiver, having read all in the order of arrival, believes something else than is so;
+- providers: every fault of the collected facts (`benchmarks/hostile/faults.py`, with the reason for each that is left
+  out), and no network;
+- a webhook, Slack and Discord: they refuse, ask to wait, hang up, take a message and answer too late or never, and
+  refuse for good until their address is changed;
+- the machine: the clock set forward and back, or a day ahead and put right; nights of sleep; SIGKILL and a new start;
+  writes that fail; the config replaced by garbage and back; the database overwritten with noise;
+- as root on Linux, on an ext4 of its own: a full disk, with the room that the daemon reserved or after it is used up,
+  killed meanwhile and started while it is full; a folder that is or turns read-only.
+
+Four rules watch every window: a plain threshold, levels, `for`, and `remind`. There are quiet hours, and snoozes come
+at random. An undisturbed end follows.
+
+The daemon's clock leaps from job to job, so that thousands of polls take minutes. With `--real-clock` the daemon runs
+by the machine's clock under libfaketime, 120 times as fast: the wall clock is really set, the monotonic clock goes on,
+and requests are sent by processes, as `watcher run` does.
+
+Judged, throughout:
+
+- lost: a message kept as sent that was never heard, or one that still waits in the end;
+- twice: a message heard again although the same life of the process had its first answer;
+- false: an event that the value does not justify, that comes too early or a second time, or by a value that was never
+  served; a message about an alert that is over;
+- missed: an event that is due by an answer, and does not come by it;
+- slow: a message that is not sent within 15 min (40 with `--real-clock`) of its decision, or a provider that is not
+  polled for 75 min, although nothing is in the way;
+- wrong: an alert of which a receiver, in the end, believes something else than is so, or another level;
 - rushed: a message that came faster than Slack or Discord take them;
 - secrets: a planted token or an address' password in the state folder, the log, the output or a message;
 - crashes: an exception that nothing in the daemon expected;
-- leaks: descriptors, threads or memory that grew over the last, undisturbed life.
+- leaks: descriptors, threads or memory that grew over the last life.
 
-A database that was destroyed takes along what it held: what is compared is what each of them held at its end.
+Measured, not judged:
+
+- late: alerts by a later answer than the first above the threshold, because that one was lost with a process or a poll;
+- sent after: from a decision to its message, where nothing was in the way;
+- forgotten: alerts that a receiver believes wrongly in the end, because a process was killed while it worked in memory,
+  or a database was destroyed: docs/troubleshooting.md says so.
 """
 
 import argparse

@@ -294,7 +294,7 @@ class Play:
             self._forget_what_was_told(morning)
             morning = timedelta(0)
         life = self._begin(morning)
-        self._polled(life, max(self.polls // 4, 200))
+        self._polled(life, max(self.polls // 4, 60 if self.real_clock else 200))
         if self._end(life, None) != 0:
             self._note("the last life did not end well")
         if self._refuge_is_left():
