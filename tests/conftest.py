@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would c
 
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
     os.environ.pop(name, None)  # the shell of the developer must not change a test
+os.environ["TZ"] = "UTC"  # nor the zone of the machine
+if sys.platform != "win32":
+    time.tzset()
 
 files.RETRY_PAUSE_S = 0  # no test writes a login file while it is read
 

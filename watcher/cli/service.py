@@ -180,8 +180,8 @@ def _install_signal_handlers(daemon: Daemon) -> None:
     def look(_number: int, _frame: FrameType | None) -> None:
         daemon.check_requests()
 
-    # A signal that comes just before the loop waits does not end the wait, nor one that waits for another writer of the
-    # store: the byte that it also writes does.
+    # Python runs no handler while SQLite waits, nor in a wait that a signal has just missed: the byte that each signal
+    # also writes wakes the loop, and ends the process in time.
     receiver, sender = socket.socketpair()
     sender.settimeout(0)  # as Python requires
     signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
