@@ -223,11 +223,11 @@ def test_a_clock_that_runs_a_day_ahead_for_a_while_stops_no_poll_when_it_is_corr
     daemon, calls, store = world.daemon()
 
     def put_right() -> None:
-        world.machine.is_set(-24 * H)
+        world.machine.set_by(-24 * H)
         calls.until = START + H
 
     calls.until = START + 25 * H
-    calls.events = [(START + 6 * M, lambda: world.machine.is_set(24 * H)), (START + 24 * H + 20 * M, put_right)]
+    calls.events = [(START + 6 * M, lambda: world.machine.set_by(24 * H)), (START + 24 * H + 20 * M, put_right)]
     daemon.run()
     store.close()
     assert max(world.polls()) > START + 24 * H
