@@ -28,6 +28,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would c
 
 for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
     os.environ.pop(name, None)  # the shell of the developer must not change a test
+os.umask(0o022)  # others' write access to a config is a mistake, which its own tests make
 os.environ["TZ"] = "UTC"  # nor the zone of the machine
 if sys.platform != "win32":
     time.tzset()
