@@ -170,7 +170,9 @@ def test_a_reader_that_hangs_up_is_no_error(served):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-@pytest.mark.parametrize("words", [("status",), ("check",), ("history", "--csv"), ("help",)])
+@pytest.mark.parametrize(
+    "words", [("status",), ("check",), ("history", "--csv"), ("help",), ("status", "--format", "line")]
+)
 def test_output_that_cannot_be_written_is_no_defect(served, words):
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         argv = [sys.executable, "-m", "watcher", *words]

@@ -90,15 +90,13 @@ def main() -> None:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()  # a closed pipe shows here, where it can still be caught
-    except BrokenPipeError:
-        discard_output()
+    except OSError as error:  # in a command without click
+        from watcher.cli import app  # noqa: PLC0415 - click
+
+        if not app.is_output_error(error):
+            raise
         code = 1
     os._exit(code)  # all is written and closed; to clear every module from memory is a tenth of a command's time
-
-
-def discard_output() -> None:
-    """Let nothing that is still buffered be written, so that the interpreter reports no error while it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def dispatch(args: list[str]) -> int:

@@ -21,7 +21,6 @@ from watcher.cli import (
     EXIT_SOFTWARE,
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
-    discard_output,
 )
 from watcher.cli.output import echo_error, get_output_width, wrap_line
 from watcher.errors import ConfigError, NoReadingsError, TooNewError, UsageError, WatcherError
@@ -124,16 +123,16 @@ def run(args: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place where a defect can become a sentence
-        return 1 if _is_output_error(error) else report_error(error, args)  # 1, as click does where it notices first
+        return 1 if is_output_error(error) else report_error(error, args)  # 1, as click does where it notices first
     return code if isinstance(code, int) else 0
 
 
-def _is_output_error(error: Exception) -> bool:
+def is_output_error(error: Exception) -> bool:
     """Whether the output cannot be written; reports it on stderr, unless the reader closed the pipe."""
     is_closed = isinstance(error, BrokenPipeError)
     if not isinstance(error, OSError) or not (is_closed or (error.filename is None and error.errno in _OUTPUT_ERRNOS)):
         return False
-    discard_output()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing that is still buffered fails again
     if not is_closed:
         echo_error(f"cannot write the output: {error.strerror}; make room, or send it elsewhere")
     return True
