@@ -18,6 +18,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 HIGH = 80  # the threshold of the rule `plain`
 COUNTS = ("lost", "twice", "false", "missed", "slow", "wrong", "rushed", "secrets", "crashes")
 """What must not be, at all."""
+A_WHILE = timedelta(minutes=15)
 POLLED_WITHIN = timedelta(minutes=75)  # every provider, also where nothing changes, unless it has failed
 MOST_MB, MOST_DESCRIPTORS = 8.0, 2
 
@@ -72,7 +73,7 @@ class Era(Struct, frozen=True):
     """What one database held at its end."""
 
     sent: set[tuple[str, str]]  # (channel, key) of each message about an alert
-    waiting: int
+    waiting: list[str]  # messages that should have been sent by then
 
 
 class Past(Struct):
@@ -87,7 +88,7 @@ def read_era(path: Path, now: datetime) -> Era:
     """What the database holds now."""
     store = Store(path, now=now)
     sent = store.outbox.load_finished(DeliveryState.SENT, since=LONG_AGO)
-    waiting = len(store.outbox.load())
+    waiting = [f"{each.key} to {each.channel}" for each in store.outbox.load() if each.created_at < now - A_WHILE]
     store.close()
     return Era({(each.channel, each.key) for each in sent if each.transitions}, waiting)
 
@@ -105,7 +106,9 @@ def compare(  # noqa: PLR0913, PLR0917 - all that is known
         heard = {(each.channel, each.key) for each in world.heard if each.era == number}
         tally.lost += len(era.sent - heard)
         tally.details += [f"lost: {key} is kept as sent to {channel}" for channel, key in era.sent - heard]
-    tally.lost += eras[-1].waiting if eras else 0
+    left = eras[-1].waiting if eras else []
+    tally.lost += len(left)
+    tally.details += [f"lost: {each} still waits" for each in left]
     alerts = Alerts(world, tally)
     for past in lives:
         alerts.live(past)

@@ -13,7 +13,7 @@ if sys.platform != "linux":
 
 from benchmarks.chaos import play
 from benchmarks.hostile import faults
-from benchmarks.hostile.judge import COUNTS, Past, Tally, compare
+from benchmarks.hostile.judge import COUNTS, Era, Past, Tally, compare
 from benchmarks.hostile.receivers import CHANNELS, Heard
 from benchmarks.hostile.rules import RULES, write_rules
 from benchmarks.hostile.world import LEAST_LOW, SECRETS, START, Answer, World
@@ -61,6 +61,15 @@ def test_a_message_is_twice_where_the_same_process_knew_that_it_had_arrived(tmp_
     assert judged(tmp_path, *first, received("hook", "a", "resolved", life="2")).twice == 0
     silent = received("hook", "a", "resolved", answered=False)
     assert judged(tmp_path, silent, received("hook", "a", "resolved"), *first[1:]).twice == 0
+
+
+def test_a_message_that_was_never_heard_or_still_waits_is_lost(tmp_path):
+    world = World(NoLuck())
+    world.heard = [received("hook", "a", "resolved")]
+    for sent, waiting, lost in (({("hook", "a")}, [], 0), ({("slack", "a")}, [], 1), (set(), ["b to hook"], 1)):
+        tally = Tally()
+        compare(world, [Era(sent, waiting)], [], tmp_path, (), tally)
+        assert tally.lost == lost
 
 
 class History:
