@@ -48,8 +48,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        close_listener(self._listener)
         self._thread.join(5)
 
     def _accept(self) -> None:
@@ -99,6 +98,13 @@ class SocksProxy(Proxy):
         self.hosts.append(asked[5 : 5 + asked[4]].decode() if asked[3] == 3 else socket.inet_ntoa(asked[4:8]))
         near.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         return True
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close it. On Linux `shutdown` wakes a thread in `accept`; elsewhere it fails, and `close` does."""
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
 
 
 def forward(source: socket.socket, target: socket.socket) -> None:

@@ -20,6 +20,7 @@ from watcher.demo.server import Server
 from watcher.system import clock
 
 NOON = "12:20"  # Claude's session is at 83 %, and fires
+HOME_VARIABLE = "USERPROFILE" if sys.platform == "win32" else "HOME"
 Ran = subprocess.CompletedProcess[str]
 
 

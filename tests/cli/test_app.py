@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.cli.conftest import HOME_VARIABLE
 from watcher import __version__
 from watcher.cli import COMMANDS, EXIT_CODES, app
 from watcher.errors import ConfigError, StoreError, UsageError
@@ -204,7 +205,7 @@ def test_a_time_zone_of_nonsense_is_utc_with_a_warning(served, zone):
 def test_an_unknown_home_folder_is_reported(monkeypatch, capsys):
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user that the system does not know
     assert app.run(["status"]) == app.run(["guard", "claude < 90%"]) == 78
-    assert capsys.readouterr().err == 2 * "no home folder is known for this user: set HOME to it\n"
+    assert capsys.readouterr().err == 2 * f"no home folder is known for this user: set {HOME_VARIABLE} to it\n"
 
 
 @pytest.mark.parametrize(("words", "code"), [(("status",), 1), (("guard", "claude < 90%"), 69), (("history",), 1)])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.conftest import run_command
+from tests.cli.conftest import HOME_VARIABLE, run_command
 from watcher import cli
 from watcher.cli import ingest_statusline
 from watcher.cli.ingest_statusline import process_input
@@ -161,7 +161,7 @@ def test_a_status_line_without_any_home_is_still_a_line(monkeypatch, capsys):
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user that the system does not know
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{}"), encoding="utf-8"))
     assert ingest_statusline.run_statusline() == 0
-    assert capsys.readouterr().out == "watcher: no home folder is known for this user: set HOME to it\n"
+    assert capsys.readouterr().out == f"watcher: no home folder is known for this user: set {HOME_VARIABLE} to it\n"
 
 
 def test_the_command_imports_nothing_heavy():

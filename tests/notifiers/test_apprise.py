@@ -35,7 +35,11 @@ def with_library(tmp_path):
     (tmp_path / "apprise.py").write_text(STAND_IN)
 
     def there(command):
-        env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "received.json")}
+        env = {
+            "PYTHONPATH": child_path(tmp_path),
+            "PYTHONIOENCODING": "cp1252",  # of a Windows that is set to a language of Western Europe
+            "STAND_IN_OUTPUT": str(tmp_path / "received.json"),
+        }
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     there.received = lambda: json.loads((tmp_path / "received.json").read_text("utf-8"))
@@ -49,12 +53,12 @@ def test_the_address_is_never_among_the_arguments(compose):
 
 
 def test_the_library_gets_plain_text_and_a_type(compose, with_library):
-    finished = with_library(compose("apprise", severity=Severity.CRITICAL, body="*a* \\n <b>"))
+    finished = with_library(compose("apprise", severity=Severity.CRITICAL, body="*ü* \\n <b>"))
     assert apprise.interpret_result(finished).delivered
     assert with_library.received() == {
         "url": "json://plantedsecret@receiver.example",
         "title": "Claude 5-hour window at 82 %",
-        "body": "*a* \\n <b>\nhttps://claude.ai/settings/usage",
+        "body": "*ü* \\n <b>\nhttps://claude.ai/settings/usage",
         "notify_type": "failure",
         "body_format": "text",
         "interpret_escapes": False,

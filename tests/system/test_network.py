@@ -1,7 +1,9 @@
 """Requests in a company's network: real TLS servers, an authority that no system knows, real proxies."""
 
+import ast
 import socket
 import ssl
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -12,11 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 import truststore
 
-from tests.company_network import Authority, Proxy, SocksProxy
+from tests.company_network import Authority, Proxy, SocksProxy, close_listener
 from watcher.core.model import CA_BUNDLE_VARIABLES, Command, NetworkSettings, Request
 from watcher.demo.server import Server, json_reply
 from watcher.errors import BlockedError, OfflineError, ProviderError, TimedOutError
-from watcher.system import environment, http
+from watcher.system import clock, environment, http
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "loopback.pem"
 URL = "https://usage.invalid/hunter2"
@@ -54,6 +56,9 @@ def proxy(server):
         yield running
 
 
+own_store = pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="the system itself is asked there")
+
+
 def send(url=URL, *, timeout_s=5.0, **settings):
     request = Request(url=url, headers=HEADERS, timeout_s=timeout_s)
     return http.send_request(request, network=NetworkSettings(**settings)).body
@@ -86,6 +91,7 @@ def test_a_folder_without_certificates_trusts_nothing(local_url, monkeypatch, tm
     assert "is not trusted" in str(refusal(local_url))
 
 
+@own_store
 def test_node_s_variable_adds_to_the_system_s_certificates(authority):
     usual = len(http._load_tls_context("", "").get_ca_certs())
     assert usual > 50
@@ -94,6 +100,7 @@ def test_node_s_variable_adds_to_the_system_s_certificates(authority):
     assert len(http._load_tls_context(str(authority.file), "").get_ca_certs()) == 1
 
 
+@own_store
 def test_the_system_s_certificates_are_trusted_and_not_those_that_this_python_brings(authority, monkeypatch, local_url):
     bundle = http.DEFAULT_CA_BUNDLE_PATH  # as with a Python of Conda
     own = ssl.DefaultVerifyPaths(bundle, None, "SSL_CERT_FILE", bundle, "SSL_CERT_DIR", "")
@@ -104,6 +111,7 @@ def test_the_system_s_certificates_are_trusted_and_not_those_that_this_python_br
     assert send(local_url) == b'{"a": 1}'
 
 
+@own_store
 def test_without_certificates_of_the_system_those_of_the_library_are_trusted(monkeypatch, tmp_path):
     nowhere = ssl.DefaultVerifyPaths(None, str(tmp_path), "", "", "", "")
     monkeypatch.setattr(http.ssl, "get_default_verify_paths", lambda: nowhere)
@@ -111,6 +119,7 @@ def test_without_certificates_of_the_system_those_of_the_library_are_trusted(mon
     assert len(http._make_system_context().get_ca_certs()) > 50
 
 
+@own_store
 def test_the_certificates_are_read_once():
     settings = NetworkSettings()
     assert http.get_tls_context(settings, verified=True) is http.get_tls_context(settings, verified=True)
@@ -158,6 +167,24 @@ def test_on_macos_and_windows_the_system_itself_is_asked(authority, local_url, p
     monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(authority.file))
     assert send(local_url) == b'{"a": 1}'
     assert send(proxy=f"http://{proxy.address}") == b'{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0x800B0101, "is not valid today"),  # CERT_E_EXPIRED of Windows
+        (0x800B010F, "is for another name"),  # CERT_E_CN_NO_MATCH
+        (0x800B0109, "is not trusted"),  # CERT_E_UNTRUSTEDROOT
+        (-67818, "is not valid today"),  # errSecCertificateExpired of macOS
+        (-67602, "is for another name"),  # errSecHostNameMismatch
+        (-67843, "is not trusted"),  # errSecNotTrusted
+    ],
+)
+def test_what_macos_and_windows_find_wrong_with_a_certificate_is_named(code, words):
+    failure = ssl.SSLCertVerificationError("in the language of the system")
+    failure.verify_code = code
+    error = http._explain_certificate([failure], "https://localhost:1/", "localhost", "", clock.monotonic_s() + 5)
+    assert str(error).startswith(f"localhost: its certificate {words}")
 
 
 @pytest.mark.parametrize(
@@ -272,8 +299,7 @@ def serve_bytes(answer: bytes | None):
         yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
         done.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+        close_listener(listener)
         thread.join(5)
 
 
@@ -338,8 +364,8 @@ def test_requests_and_programs_use_the_settings_that_were_applied_last(authority
     settings = NetworkSettings(proxy=f"http://{proxy.address}", no_proxy="intra.invalid", ca_bundle=str(authority.file))
     world.apply_network(settings)
     assert world.send(Request(url=URL)).body == b'{"a": 1}'
-    shown = world.run(Command(argv=("env",))).stdout.splitlines()
-    wanted = {f"https_proxy={settings.proxy}", "no_proxy=intra.invalid", f"REQUESTS_CA_BUNDLE={settings.ca_bundle}"}
-    assert wanted <= set(shown)
+    wanted = {"https_proxy": settings.proxy, "no_proxy": "intra.invalid", "REQUESTS_CA_BUNDLE": settings.ca_bundle}
+    show = Command(argv=(sys.executable, "-c", f"import os; print([os.environ.get(name) for name in {[*wanted]}])"))
+    assert world.run(show).stdout.strip() == str([*wanted.values()])
     world.apply_network(NetworkSettings())
-    assert not wanted & set(world.run(Command(argv=("env",))).stdout.splitlines())
+    assert not {*wanted.values()} & {*ast.literal_eval(world.run(show).stdout)}

@@ -71,7 +71,7 @@ def run_child() -> int:
     import logging  # noqa: PLC0415 - only for this process
 
     logging.disable(logging.CRITICAL)
-    job = msgspec.json.decode(sys.stdin.read())
+    job = msgspec.json.decode(sys.stdin.buffer.read())
     try:
         import apprise  # noqa: PLC0415 - heavy, and only for this process
     except ImportError:

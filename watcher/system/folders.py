@@ -17,7 +17,8 @@ def find_home() -> str:
     """
     home = os.path.expanduser("~")
     if home.startswith("~"):
-        raise ConfigError("no home folder is known for this user: set HOME to it")
+        name = "USERPROFILE" if sys.platform == "win32" else "HOME"
+        raise ConfigError(f"no home folder is known for this user: set {name} to it")
     return home
 
 

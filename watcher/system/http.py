@@ -65,8 +65,9 @@ SYSTEM_CA_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
-DATE_ERRORS = frozenset({9, 10})  # X509_V_ERR_...: not yet valid, expired
-NAME_ERRORS = frozenset({62, 64})  # ... another host name, another address
+# OpenSSL's X509_V_ERR_..., Windows' CERT_E_..., macOS' errSec...: `truststore` gives those of the system
+DATE_ERRORS = frozenset({9, 10, 0x800B0101, -67818, -67819})  # expired, not yet valid
+NAME_ERRORS = frozenset({62, 64, 0x800B010F, -67602})  # another host name, another address
 DER_VERSION_TAG, DER_BMP_STRING_TAG = 0xA0, 0x1E
 COMMON_NAME_OID, ORGANISATION_OID = b"\x55\x04\x03", b"\x55\x04\x0a"
 

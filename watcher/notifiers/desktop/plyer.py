@@ -41,7 +41,7 @@ def build_command(message: Message) -> Command:
 
 def run_child() -> int:
     """The child process: show the message on stdin. Exit code 1: plyer raised, or was not safe to call."""
-    job = msgspec.json.decode(sys.stdin.read())
+    job = msgspec.json.decode(sys.stdin.buffer.read())
     warnings.simplefilter("ignore")
     try:
         if sys.platform.startswith("linux"):
