@@ -35,7 +35,8 @@ if sys.platform != "win32":
 
 files.RETRY_PAUSE_S = 0  # no test writes a login file while it is read
 
-collect_ignore = [] if sys.platform == "win32" else ["system/test_windows.py"]
+# the world of the frozen tests is POSIX's: its programs get HOME, and neither USERPROFILE nor SYSTEMROOT
+collect_ignore = ["blackbox"] if sys.platform == "win32" else ["system/test_windows.py"]
 
 NOBODY_UID = 65534
 
@@ -87,8 +88,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * (os.cpu_count() or 1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The frozen tests that start a process for each case run with the slow ones, in CI."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The frozen tests that start a process for each case run with the slow ones, in CI; Windows runs none of POSIX."""
+    if sys.platform == "win32":
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("posix")])
+        items[:] = [item for item in items if not item.get_closest_marker("posix")]
     for item in items:
         if item.path.parent.name == "blackbox" and item.path.stem in PROCESSES:
             item.add_marker(pytest.mark.slow)

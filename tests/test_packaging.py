@@ -50,6 +50,8 @@ def installed(wheel, tmp_path_factory):
 
 def run(installed, home, *words):
     env = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(installed)}
+    if sys.platform == "win32":
+        env |= {"USERPROFILE": str(home), "APPDATA": str(home / ".config"), "SYSTEMROOT": os.environ["SYSTEMROOT"]}
     line = [sys.executable, "-m", "watcher", *words]
     return subprocess.run(line, env=env, cwd=home, capture_output=True, text=True, timeout=60, check=False)
 

@@ -94,6 +94,7 @@ def test_secrets_in_a_body_are_resolved_and_hold_no_names(load):
     assert load(text).broken_channels["w"] == "the environment variable TOKEN is not set where the watcher runs"
 
 
+@pytest.mark.posix
 def test_a_plain_secret_in_a_body_needs_a_private_file_and_is_redacted(load):
     text = f'[channels.w]\n{HOOK}json = {{ token = "plantedsecret", text = "hello {{title}}" }}\n'
     secrets = load(text).secrets

@@ -141,6 +141,7 @@ def test_an_unknown_kind_of_channel_is_reported_with_the_most_similar_one(tmp_pa
     assert 'config.toml:2:8: unknown type "slak"; did you mean `slack`?' in text
 
 
+@pytest.mark.posix
 def test_a_folder_of_rules_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path):
     paths = Paths(tmp_path / "own", tmp_path)
     paths.config_dir.mkdir()
@@ -232,6 +233,7 @@ def test_a_million_characters_are_refused(tmp_path):
     assert "larger than 1,000,000 bytes" in read_error(tmp_path, "#" * 1_200_000)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("file", ["config.toml", "rules/a.toml"])
 def test_a_file_that_others_can_write_is_refused_with_the_command_that_fixes_it(tmp_path, file):
     (tmp_path / "rules").mkdir()
@@ -244,6 +246,7 @@ def test_a_file_that_others_can_write_is_refused_with_the_command_that_fixes_it(
     loader.load_config(Paths(tmp_path, tmp_path), str, tmp_path)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("file", ["config.toml", "rules/a.toml"])
 def test_a_named_pipe_is_refused_at_once(tmp_path, file):
     (tmp_path / "rules").mkdir()
@@ -252,6 +255,7 @@ def test_a_named_pipe_is_refused_at_once(tmp_path, file):
         loader.load_config(Paths(tmp_path, tmp_path), str, tmp_path)
 
 
+@pytest.mark.posix
 def test_a_plain_secret_in_a_readable_file_is_refused_also_where_no_secret_is_resolved(tmp_path):
     def refuse(_text):
         raise SecretUnavailableError("not needed")
@@ -263,6 +267,7 @@ def test_a_plain_secret_in_a_readable_file_is_refused_also_where_no_secret_is_re
         loader.load_config(Paths(tmp_path, tmp_path), refuse, tmp_path)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("kind", ["pipe", "device", "writable"])
 def test_a_secret_is_not_read_from_a_file_that_is_unsafe(tmp_path, kind):
     path = tmp_path / "hook.secret"

@@ -15,13 +15,18 @@ def test_left_out_the_environment_and_the_system_count(tmp_path):
 def test_every_key(tmp_path):
     text = '[network]\nproxy = "socks5h://proxy:1080"\nno_proxy = ""\nca_bundle = "~/ca.pem"\nstatus_pages = false\n'
     found = load(tmp_path, text)
-    wanted = NetworkSettings(proxy="socks5h://proxy:1080", no_proxy="", ca_bundle="/home/me/ca.pem")
+    wanted = NetworkSettings(proxy="socks5h://proxy:1080", no_proxy="", ca_bundle=str(tmp_path / "/home/me/ca.pem"))
     assert (found.network, found.status_pages) == (wanted, False)
 
 
-@pytest.mark.parametrize(("text", "path"), [("system", ""), ("/etc/ca.pem", "/etc/ca.pem"), ("ca.pem", "{}/ca.pem")])
-def test_the_certificates_are_the_systems_or_a_path_beside_the_config(tmp_path, text, path):
-    assert load(tmp_path, f'[network]\nca_bundle = "{text}"\n').network.ca_bundle == path.format(tmp_path)
+@pytest.mark.parametrize(("text", "path"), [("/etc/ca.pem", "/etc/ca.pem"), ("ca.pem", "{}/ca.pem")])
+def test_the_certificates_are_at_a_path_beside_the_config(tmp_path, text, path):
+    wanted = str(tmp_path / path.format(tmp_path))
+    assert load(tmp_path, f'[network]\nca_bundle = "{text}"\n').network.ca_bundle == wanted
+
+
+def test_the_certificates_may_be_the_systems(tmp_path):
+    assert not load(tmp_path, '[network]\nca_bundle = "system"\n').network.ca_bundle
 
 
 @pytest.mark.parametrize(
@@ -47,6 +52,7 @@ def test_a_mistake_is_reported_at_its_place(tmp_path, line, words):
     assert words in str(refusal.value)
 
 
+@pytest.mark.posix
 def test_the_password_of_the_proxy_is_a_secret(tmp_path):
     (tmp_path / "config.toml").touch(mode=0o600)
     assert "hunter2" in load(tmp_path, '[network]\nproxy = "http://me:hunter2@proxy:1"\n').secrets

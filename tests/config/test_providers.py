@@ -47,7 +47,7 @@ def test_a_value_of_a_wrong_type_is_reported_with_the_expected_one(tmp_path):
 
 def test_a_path_may_begin_at_home(tmp_path):
     found = load(tmp_path, '[providers.antigravity]\ndatabase = "~/elsewhere/state.vscdb"\n')
-    assert found.providers["antigravity"].overrides.database == "/home/me/elsewhere/state.vscdb"
+    assert found.providers["antigravity"].overrides.database == str(Path("/home/me/elsewhere/state.vscdb"))
 
 
 def test_codexs_own_keys(tmp_path):
@@ -72,6 +72,7 @@ def test_a_name_that_no_header_can_hold_is_a_mistake(tmp_path, agent):
     assert ':2:14: `user_agent`: write a name, such as "codex-cli"' in str(refusal.value)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("text", "where"),
     [
@@ -126,7 +127,8 @@ def test_a_plain_base_url_on_another_machine_is_a_mistake_unless_it_is_allowed(t
 
 def test_credentials_may_be_a_list(tmp_path):
     settings = load(tmp_path, '[providers.claude]\ncredentials = ["~/.claude", "/mnt/c/Users/me/.claude"]\n')
-    assert settings.providers["claude"].overrides.credentials == ("/home/me/.claude", "/mnt/c/Users/me/.claude")
+    wanted = (str(Path("/home/me/.claude")), str(Path("/mnt/c/Users/me/.claude")))
+    assert settings.providers["claude"].overrides.credentials == wanted
 
 
 @pytest.mark.parametrize("value", ['""', "[]", '["~/.claude", " "]'])

@@ -342,11 +342,13 @@ def test_each_folder_of_a_list_has_its_own_login_and_owner(tmp_path):
 
 def test_a_folder_of_a_list_that_is_not_there_is_named_and_the_others_are_used(tmp_path):
     sign_in(tmp_path / "work", "sk-ant-oat01-w", "work@example.com")
-    listed = f"{tmp_path}/work,{tmp_path}/gone"
+    listed = f"{tmp_path / 'work'},{tmp_path / 'gone'}"
     with pytest.raises(UnusableSourceError) as caught:
         claude_code.find_claude_code_credentials(machine(tmp_path, CLAUDE_CONFIG_DIR=listed))
     assert [each.token for each in caught.value.credentials] == ["sk-ant-oat01-w"]
-    assert [str(each) for each in caught.value.errors] == [f"{tmp_path}/gone does not exist: look at CLAUDE_CONFIG_DIR"]
+    assert [str(each) for each in caught.value.errors] == [
+        f"{tmp_path / 'gone'} does not exist: look at CLAUDE_CONFIG_DIR"
+    ]
 
 
 def test_a_folder_with_a_comma_in_its_name_is_one_folder(tmp_path):

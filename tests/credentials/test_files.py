@@ -67,6 +67,7 @@ def test_a_folder_in_place_of_a_file_is_an_error(tmp_path):
     assert str(caught.value) == f"{tmp_path} is a folder, not a file: {CURE}"
 
 
+@pytest.mark.posix
 def test_a_named_pipe_in_place_of_a_file_is_an_error_at_once(tmp_path):
     path = tmp_path / "auth.json"
     os.mkfifo(path)

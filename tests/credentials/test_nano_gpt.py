@@ -12,7 +12,7 @@ from watcher.providers.nano_gpt import find_credentials
 def keys(home, overrides=None, **env):
     host_info = HostInfo(home=home, env=env, platform="linux", run_command=None, read_database=None)
     return [
-        (each.source_name, each.path.removeprefix(str(home)), each.token)
+        (each.source_name, each.path.removeprefix(str(home)).replace("\\", "/"), each.token)
         for each in find_credentials(host_info, overrides or Overrides())
     ]
 

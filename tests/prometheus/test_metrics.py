@@ -27,7 +27,7 @@ from watcher.prometheus.metrics import (
     label_account,
 )
 from watcher.storage.store import Store
-from watcher.system.paths import resolve_paths
+from watcher.system.paths import Paths
 
 M = timedelta(minutes=1)
 SALTED = MetricsLabels(salt="team secret")
@@ -124,7 +124,7 @@ def test_a_window_that_is_gone_ends_its_alerts_on_prometheus(tmp_path):
     reading = Reading(window="five_hour", kind=WindowKind.SESSION, used_percent=5.0, source="api")
     failure = PollFailure(provider="claude", at=START, kind="expired", message="")
     answer = Snapshot(provider="claude", account="b", at=START + M, readings=(reading,))
-    config = load_config(resolve_paths({}, tmp_path), {}.get, tmp_path)
+    config = load_config(Paths(tmp_path, tmp_path), {}.get, tmp_path)
     with Store(tmp_path / "watcher.db", now=START) as store:
 
         def process(result):

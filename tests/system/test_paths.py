@@ -6,7 +6,8 @@ import pytest
 
 from watcher.system.paths import resolve_paths
 
-HOME = Path("/home/me")
+ROOT = Path(Path.cwd().anchor)  # with the drive where there are drives
+HOME = ROOT / "home/me"
 
 
 @pytest.mark.parametrize(
@@ -37,5 +38,7 @@ HOME = Path("/home/me")
     ],
 )
 def test_folders(env, platform, config, state):
-    found = resolve_paths(env, HOME, platform)
-    assert (str(found.config_dir), str(found.state_dir)) == (config, state)
+    found = resolve_paths(
+        {name: str(ROOT / path) if path.startswith("/") else path for name, path in env.items()}, HOME, platform
+    )
+    assert (str(found.config_dir), str(found.state_dir)) == (str(ROOT / config), str(ROOT / state))

@@ -303,6 +303,7 @@ def silent_socket(tmp_path_factory):
         yield f"unix:path={folder / 'bus'}"
 
 
+@pytest.mark.posix
 def test_a_bus_that_never_replies_is_given_up(silent_socket):
     answer = show(DBusNotifier(quick), message(), {"DBUS_SESSION_BUS_ADDRESS": silent_socket})
     assert (answer.delivered, answer.is_bus_hung) == (False, True)
@@ -331,6 +332,7 @@ def show_on_false_bus(tmp_path_factory, respond, timeout_s):
     return answer
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -349,6 +351,7 @@ def test_a_bus_that_refuses_is_a_reason_and_not_an_exception(tmp_path_factory, l
     assert (answer.delivered, answer.reason) == (False, reason)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -380,6 +383,7 @@ def test_a_daemon_that_answers_in_another_shape_is_not_believed(bus_env, daemon,
     assert show(DBusNotifier(), message(), bus_env).delivered is delivered
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("env", "reason"),
     [

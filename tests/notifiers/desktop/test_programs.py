@@ -102,6 +102,7 @@ def test_the_arguments_of_osascript_are_exact():
     )
 
 
+@pytest.mark.posix
 def test_a_new_terminal_notifier_is_tried_first_with_an_unknown_result(programs):
     programs.add("terminal-notifier", stdout="terminal-notifier 3.0.0.")
     programs.add("osascript")
@@ -114,6 +115,7 @@ def test_a_new_terminal_notifier_is_tried_first_with_an_unknown_result(programs)
     assert [seen["argv"][0] for seen in programs.seen()] == ["-version", "-title"]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("version", "code"), [("terminal-notifier 2.0.0.", 0), ("", 0), ("3.0.0", 1)])
 def test_an_old_or_broken_terminal_notifier_is_passed_over(programs, version, code):
     programs.add("terminal-notifier", stdout=version, code=code)
@@ -123,6 +125,7 @@ def test_an_old_or_broken_terminal_notifier_is_passed_over(programs, version, co
     assert (outcome.delivered, outcome.accepted) == (None, True)
 
 
+@pytest.mark.posix
 def test_without_either_every_reason_is_in_the_outcome(programs):
     programs.add("osascript", code=1)
     outcome = by("darwin", message(), programs)
@@ -132,6 +135,7 @@ def test_without_either_every_reason_is_in_the_outcome(programs):
     )
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("text", HOSTILE)
 def test_on_macos_the_text_arrives_as_one_argument_and_never_in_the_script(programs, text):
     programs.add("osascript")
@@ -203,6 +207,7 @@ def test_a_title_that_is_too_long_for_windows_begins_the_body():
     assert windows.build_command(message(title="short", body="b"), {}).env["WATCHER_MESSAGE"] == "b"
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("code", "delivered", "reason"),
     [
@@ -222,6 +227,7 @@ def test_powershells_exit_codes_are_understood(programs, code, delivered, reason
     assert outcome.accepted is (delivered is None)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("text", HOSTILE)
 def test_on_windows_no_text_is_among_the_arguments(programs, text):
     programs.add("powershell.exe")
@@ -352,6 +358,7 @@ def with_dbus_python(tmp_path):
 
     def there(command, **more):
         env = {"PYTHONPATH": child_path(tmp_path), "STAND_IN_OUTPUT": str(tmp_path / "received.json"), **more}
+        env["PYTHONIOENCODING"] = "cp1252"  # of a Windows that is set to a language of Western Europe
         return run_command(Command(argv=command.argv, stdin=command.stdin, env=env, timeout_s=command.timeout_s))
 
     there.received = lambda: json.loads((tmp_path / "received.json").read_text("utf-8"))
@@ -360,10 +367,10 @@ def with_dbus_python(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")
 def test_the_real_plyer_hands_the_text_on_and_is_never_believed(with_dbus_python):
-    answer = plyer.show(message(title="-u x", body=r"<b> C:\new"), with_dbus_python, {})
+    answer = plyer.show(message(title="-u ü", body=r"<b> C:\new"), with_dbus_python, {})
     assert (answer.delivered, answer.accepted) == (None, True)
     assert answer.reason == "plyer took it and does not report the result"
-    assert with_dbus_python.received()[3:5] == ["-u x", r"&lt;b&gt; C:\new"]
+    assert with_dbus_python.received()[3:5] == ["-u ü", r"&lt;b&gt; C:\new"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="plyer's Linux part")

@@ -189,6 +189,7 @@ def test_a_port_of_another_process_is_not_asked_whatever_the_command_line_says(t
     assert {address.rpartition(":")[2] for address, _ in json.loads(found.extra["bases"])} == {str(port)}
 
 
+@linux
 def test_only_sockets_reached_at_the_loopback_address_count(tmp_path):
     folder = tmp_path / "7"
     (folder / "fd").mkdir(parents=True)
@@ -284,6 +285,7 @@ COMMAND = (
 )
 
 
+@pytest.mark.posix
 def test_macos_is_asked_through_pgrep_ps_and_lsof(tmp_path):
     outputs = {
         ("pgrep", "-U", str(os.getuid()), "-i", "-f", "(^|/)language[_-]server|(^|/)agy"): "77\n88\n",
