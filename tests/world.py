@@ -4,6 +4,7 @@ Work that a daemon would give to a thread is done at once; where it would wait, 
 """
 
 import json
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +44,11 @@ name = "session"
 when = "claude.five_hour > 80%"
 clear = "< 70%"
 """
+
+
+def has_mode(path: Path, mode: int) -> bool:
+    """Whether a file has exactly these permissions; Windows has access lists instead."""
+    return sys.platform == "win32" or stat.S_IMODE(path.stat().st_mode) == mode
 
 
 class Machine(Clock):

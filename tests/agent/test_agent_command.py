@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent import fake_programs
+from tests.world import has_mode
 from watcher.agent.systemd import UNIT
 from watcher.cli import app
 from watcher.storage.store import DATABASE_FILE_NAME, Store
@@ -224,7 +225,7 @@ def test_on_request_the_network_of_the_shell_is_written_into_the_config(user: Us
         "no_proxy": "intra.example",
         "ca_bundle": "/etc/corp.pem",
     }
-    assert config.stat().st_mode & 0o777 == 0o600  # it holds a password
+    assert has_mode(config, 0o600)  # it holds a password
     again = user("install", "--network", **SHELL)
     assert again.stdout.splitlines()[0] == f"{config} has a [network] table already, with the same keys."
     assert tomllib.loads(config.read_text("utf-8")) == written
@@ -243,7 +244,7 @@ def test_without_a_config_one_is_made_with_the_network_alone(user: User) -> None
     config = user.config
     assert done.stdout.splitlines()[0] == f"Wrote proxy into [network] of {config}"
     assert tomllib.loads(config.read_text("utf-8")) == {"network": {"proxy": "http://proxy.example:3128"}}
-    assert config.stat().st_mode & 0o777 == 0o600
+    assert has_mode(config, 0o600)
 
 
 def test_without_a_network_of_its_own_nothing_is_written(user: User) -> None:

@@ -32,7 +32,7 @@ def _apply_time_zone() -> None:
 def run_command(*words: str, env: dict[str, str], stdin: bytes = b"") -> Ran:
     """`python -m watcher` in this process, with that environment and no terminal."""
     encoding = env.get("PYTHONIOENCODING", "utf-8")
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, newline="\n", write_through=True) for _ in range(2))
     streams = {"stdin": io.TextIOWrapper(io.BytesIO(stdin), "utf-8"), "stdout": out, "stderr": err, "__stdout__": out}
     with mock.patch.dict(os.environ, env, clear=True), mock.patch.multiple(sys, **streams):
         _apply_time_zone()

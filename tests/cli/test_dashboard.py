@@ -401,6 +401,7 @@ def run(own, monkeypatch):  # noqa: ARG001 - its environment
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.posix
 def test_without_a_browser_the_address_is_printed(run):
     result, opened = run()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/\n", result.stdout)
@@ -409,12 +410,14 @@ def test_without_a_browser_the_address_is_printed(run):
     assert opened == []
 
 
+@pytest.mark.posix
 def test_where_there_is_a_screen_the_page_is_opened(run):
     result, opened = run(DISPLAY=":0")
     assert opened == [result.stdout.strip()]
     assert run("--no-open", DISPLAY=":0")[1] == opened
 
 
+@pytest.mark.posix
 def test_two_dashboards_have_addresses_of_their_own(run):
     assert run()[0].stdout != run()[0].stdout
 

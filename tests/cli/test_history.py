@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli import sample_history
+from tests.world import has_mode
 from watcher.cli import app, charts
 from watcher.cli import history as command
 from watcher.cli.charts import TimeRange
@@ -176,7 +177,7 @@ def test_a_picture_is_written_as_svg_in_the_given_theme(history, tmp_path):
         assert f".paper{{fill:{paper}}}" in text
         assert "prefers-color-scheme" not in text
     history("--plot", str(file))
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert has_mode(file, 0o600)
     text = file.read_text("utf-8")
     assert "prefers-color-scheme:dark" in text
     assert "session: critical at 95 %" in text

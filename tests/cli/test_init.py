@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
 import tomllib
@@ -11,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from tests.notifiers.desktop.conftest import bus, daemon  # noqa: F401 - fixtures
+from tests.world import has_mode
 from watcher.cli.init import CONFIG_TEMPLATE, NO_CHANNEL_MESSAGE, find_desktop_problem, find_menu_bars
 from watcher.core.model import CommandResult
 from watcher.system.environment import read_host_info
@@ -89,7 +89,7 @@ def test_options_do_each_step_without_a_terminal(serving, tmp_path):
     assert "firing: session on claude.five_hour" in done.stdout
     assert "Send a test" not in done.stdout
     plugin = argos / "usage.1m.sh"
-    assert plugin.stat().st_mode & 0o777 == 0o700
+    assert has_mode(plugin, 0o700)
     assert plugin.read_text() == f"#!/bin/sh\nexec {sys.executable} -m watcher status --format swiftbar\n"
     assert f"kept, it was there already: {plugin}" in serving.watcher("init", "--menu-bar").stdout
     plugin.write_text("#!/bin/sh\necho mine\n")
@@ -158,8 +158,8 @@ def test_it_writes_for_the_owner_alone_with_the_schema_on_top(empty_home):
     empty_home.watcher("init")
     folder = empty_home.paths.config_dir
     assert written(empty_home) == sorted(FILES)
-    assert {stat.S_IMODE((folder / name).stat().st_mode) for name in FILES} == {0o600}
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert all(has_mode(folder / name, 0o600) for name in FILES)
+    assert has_mode(folder, 0o700)
     for name in FILES[:2]:
         first = (folder / name).read_text("utf-8").splitlines()[0]
         assert (folder / name).parent.joinpath(first.removeprefix("#:schema ")).resolve().is_file()
@@ -277,7 +277,7 @@ def test_a_requested_channel_is_used_and_its_address_is_in_a_file_of_its_own(emp
     assert code == 0
     assert "verysecret" not in seen
     assert "verysecret" not in (folder / "config.toml").read_text("utf-8")
-    assert stat.S_IMODE((folder / "slack.secret").stat().st_mode) == 0o600
+    assert has_mode(folder / "slack.secret", 0o600)
     shown = tomllib.loads(empty_home.watcher("config", "show").stdout)
     assert shown["channels"]["slack"] == {"type": "slack", "url": "***"}
     assert shown["route"]["default"] == [*DESKTOP, "slack"]

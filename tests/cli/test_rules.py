@@ -1,13 +1,13 @@
 """`watcher rules` as a person types it: what is printed, what is written, and the exit code."""
 
 import json
-import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests.world import has_mode
 from watcher.cli import app
 from watcher.cli.context import load_effective_config
 from watcher.cli.rules import explain, format_rules, make_slug
@@ -102,7 +102,7 @@ def test_a_whole_config_may_be_named(home):
 def test_a_file_that_is_not_there_is_a_slip_of_the_command_line(home):
     answer = home.say("check", str(home.path / "nothing.toml"))
     assert (answer.code, answer.out) == (64, "")
-    assert answer.err == f"cannot read {home.path}/nothing.toml: No such file or directory; give files of rules\n"
+    assert answer.err == f"cannot read {home.path / 'nothing.toml'}: No such file or directory; give files of rules\n"
 
 
 def test_a_file_without_an_end_is_not_read_to_its_end(home):
@@ -457,7 +457,7 @@ def test_a_rule_is_written_and_in_force(home):
     )  # fmt: skip
     path = home.rules / "my-ladder.toml"
     assert (answer.code, answer.err, answer.out) == (0, "", f"written: {path}\n")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert has_mode(path, 0o600)
     (rule,) = parse_rules(path.read_text("utf-8"), "x")
     assert rule.name == "My Ladder"
     assert [(level.severity, str(level.when)) for level in rule.levels] == [
@@ -541,7 +541,7 @@ def test_a_name_that_is_taken_is_refused(home):
     (home.rules / "a.toml").write_text(RULE)
     answer = home.say("add", "mine", "--when", "claude > 80%")
     assert answer.code == 78
-    assert f"this name is taken by the rule in {home.rules}/a.toml, line 1; rename or remove one" in answer.err
+    assert f"this name is taken by the rule in {home.rules / 'a.toml'}, line 1; rename or remove one" in answer.err
     assert [path.name for path in home.rules.iterdir()] == ["a.toml"]
 
 
@@ -574,7 +574,7 @@ def test_a_rule_that_says_what_another_says_already_is_warned_of(home):
     again = home.say("add", "again", "--when", "claude.five_hour>80 %", "--clear", "< 70%")
     assert (again.code, again.err) == (
         0,
-        f"mine ({home.rules}/mine.toml, line 3) has the same condition: both will notify\n",
+        f"mine ({home.rules / 'mine.toml'}, line 3) has the same condition: both will notify\n",
     )
     for words in (("--when", "claude.five_hour > 81%"), ("--when", "claude.five_hour > 80%", "--for", "10m")):
         assert home.say("add", f"other {words[1:]}", *words).err == ""
@@ -649,7 +649,7 @@ def test_a_disabled_rule_is_comments_and_nothing_else_changes(home, name, newlin
     changed = path.read_bytes().decode()
     assert changed.replace("# ", "") == FILE.replace("\n", newline).replace("# ", "")
     assert changed.startswith("# mine, by hand")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert has_mode(path, 0o640)
     assert [each.name for each in home.rules.iterdir()] == ["a.toml"]
 
 
@@ -690,6 +690,7 @@ def edit_with(monkeypatch, home, script):
     monkeypatch.setenv("EDITOR", str(editor))
 
 
+@pytest.mark.posix
 def test_editing_opens_the_rules_line_and_checks_afterwards(home, monkeypatch):
     path = home.rules / "a.toml"
     path.write_text(FILE)
@@ -699,6 +700,7 @@ def test_editing_opens_the_rules_line_and_checks_afterwards(home, monkeypatch):
     assert (home.path / "args").read_text("utf-8") == f"+17 {path}\n"
 
 
+@pytest.mark.posix
 def test_a_mistake_is_shown_with_its_place_and_the_file_stays_as_it_was_saved(home, monkeypatch):
     path = home.rules / "a.toml"
     path.write_text(FILE)
@@ -710,6 +712,7 @@ def test_a_mistake_is_shown_with_its_place_and_the_file_stays_as_it_was_saved(ho
         assert f"{path} is saved with this mistake; a running watcher keeps what it loaded before" in answer.err
 
 
+@pytest.mark.posix
 def test_at_a_terminal_one_may_go_back_to_the_editor(home, monkeypatch):
     path = home.rules / "a.toml"
     path.write_text(FILE)

@@ -25,6 +25,8 @@ every = "10m"
 type = "webhook"
 url = "http://127.0.0.1:9/hook"
 """
+pytestmark = pytest.mark.posix  # Windows has no `tzset`
+
 RULE = """
 [[rule]]
 name = "full"

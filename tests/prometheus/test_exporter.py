@@ -1,9 +1,7 @@
 """The ways out of a running daemon: a scrape, a text file, a push."""
 
 import itertools
-import os
 import socket
-import stat
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from tests.prometheus.tools import ask, find_free_port, needs, pushing_world, running_prometheus
-from tests.world import HOOK, SESSION, START, make_world
+from tests.world import HOOK, SESSION, START, has_mode, make_world
 from watcher.core.model import Response
 from watcher.errors import OfflineError, TimedOutError
 from watcher.prometheus.exporter import interpret_push_response
@@ -113,7 +111,7 @@ def test_the_text_file_is_replaced_at_once_and_readable_by_others(tmp_path):
     with make_world(tmp_path, f"{HOOK}{SESSION}\n[metrics]\ntextfile = '{path}'\n", 85) as world:
         world.watch(5 * M)
         assert "ai_usage_window_used_ratio{" in path.read_text("utf-8")
-        assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o644
+        assert has_mode(path, 0o644)
         assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".tmp")] == []
 
 

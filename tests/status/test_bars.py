@@ -196,6 +196,7 @@ def test_sketchybar_gets_one_property_a_line():
     assert "\n" not in evil + bars.format_error("sketchybar", HOSTILE)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("text", [HOSTILE, bars.format_line(content(*EVIL), NOW)])
 def test_a_shell_expands_nothing_in_its_prompt(text):
     escaped = bars.format_error("starship", text)

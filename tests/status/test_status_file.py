@@ -1,12 +1,11 @@
 """`status.json` follows every change, and is judged at the moment of reading."""
 
 import json
-import stat
 from datetime import timedelta
 
 import pytest
 
-from tests.world import HOOK, make_world
+from tests.world import HOOK, has_mode, make_world
 from watcher.config import loader
 from watcher.errors import TimedOutError
 from watcher.status import bars
@@ -54,7 +53,7 @@ def test_it_is_what_the_store_says(world):
 def test_it_is_for_its_owner_alone_and_holds_the_line(world):
     world.check()
     path = world.paths.state_dir / "status.json"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert has_mode(path, 0o600)
     content = json.loads(path.read_bytes())
     assert (content["schema"], content["line"]) == ("watcher.status.v1", line(world))
     assert [each.name for each in world.paths.state_dir.iterdir() if "status" in each.name] == ["status.json"]

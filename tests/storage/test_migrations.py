@@ -225,6 +225,7 @@ def test_a_migration_that_fails_midway_changes_nothing_and_is_repeated(path, mon
         assert len(store.accounts.load()) == 8
 
 
+@pytest.mark.posix
 def test_a_process_killed_in_a_migration_leaves_the_older_file(path):
     before = dump(path)
     script = f"""

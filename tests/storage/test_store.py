@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.world import has_mode
 from watcher.core.model import (
     AlertEvent,
     Delivery,
@@ -65,10 +65,11 @@ def store(path):
 
 def test_the_folder_and_its_files_are_the_owners_alone(store, path):
     store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
+    assert has_mode(path.parent, 0o700)
+    assert all(has_mode(each, 0o600) for each in path.parent.iterdir())
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("kind", ["pipe", "link"])
 def test_a_file_that_is_none_is_refused_at_once(path, kind):
     path.parent.mkdir(mode=0o700)
@@ -251,6 +252,7 @@ def test_a_missing_store_says_what_to_do(path):
         Store(path, now=NOW, read_only=True)
 
 
+@pytest.mark.posix
 def test_a_signal_is_handled_while_another_process_writes(store, path):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -312,6 +314,7 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(unprivileged):
         Store(Path("/usr/nobody-may-write-here/watcher.db"), now=NOW)
 
 
+@pytest.mark.posix
 def test_a_process_killed_in_a_transaction_leaves_the_one_before(path):
     script = f"""
 import os, signal
@@ -337,6 +340,7 @@ def replace_by_text(path):
     path.write_text("not a database")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "remove",
     [
@@ -354,11 +358,12 @@ def test_a_file_that_vanished_is_written_again_from_memory_at_the_next_write(pat
         store.run_transaction(lambda: store.facts.save("c", "later", NOW), now=NOW)
         assert ["removed or replaced" in each for each in store.notices] == [True]
         assert not store.uses_memory
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert has_mode(path, 0o600)
     with closing(Store(path, now=NOW, read_only=True)) as store:
         assert [store.facts.load(name)[0] for name in "abc"] == ["before", "after", "later"]
 
 
+@pytest.mark.posix
 def test_what_is_in_the_place_of_the_file_is_set_aside(path):
     with closing(Store(path, now=NOW, memory_fallback=True)) as store:
         replace_by_text(path)
@@ -367,6 +372,7 @@ def test_what_is_in_the_place_of_the_file_is_set_aside(path):
     assert [each.read_text("utf-8") for each in aside] == ["not a database"]
 
 
+@pytest.mark.posix
 def test_a_command_leaves_the_file_to_the_process_that_holds_the_lock(path):
     with closing(Store(path, now=NOW)) as store:
         path.unlink()

@@ -33,6 +33,7 @@ _EXIT_CODES_BY_ERROR = {
 }
 """Exit codes by class of error; all others are 1."""
 
+_CLOSED_PIPE_ERRNO = errno.EINVAL if sys.platform == "win32" else errno.EPIPE
 _OUTPUT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """Reasons why the output cannot be written."""
 
@@ -129,8 +130,10 @@ def run(args: Sequence[str]) -> int:
 
 def is_output_error(error: Exception) -> bool:
     """Whether the output cannot be written; reports it on stderr, unless the reader closed the pipe."""
-    is_closed = isinstance(error, BrokenPipeError)
-    if not isinstance(error, OSError) or not (is_closed or (error.filename is None and error.errno in _OUTPUT_ERRNOS)):
+    if not isinstance(error, OSError) or error.filename is not None:
+        return False
+    is_closed = error.errno == _CLOSED_PIPE_ERRNO or isinstance(error, BrokenPipeError)
+    if not is_closed and error.errno not in _OUTPUT_ERRNOS:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing that is still buffered fails again
     if not is_closed:

@@ -27,7 +27,11 @@ def replace_invalid_time_zone() -> str | None:
     if all(abs(time.localtime(now + days * 86400).tm_gmtoff) < 86400 for days in (0, 91, 182, 273)):  # noqa: PLR2004
         return None
     named, os.environ["TZ"] = os.environ.get("TZ"), "UTC"
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        from watcher.system import windows  # noqa: PLC0415 - not on other systems
+
+        windows.reread_time_zone()
+    else:
         time.tzset()
     return f"TZ={named!r} is not a time zone: all times are in UTC"
 

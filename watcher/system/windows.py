@@ -84,6 +84,11 @@ def _name_wake_event(process_id: int) -> str:
 # --- the clock --------------------------------------------------------------------------------------------------------
 
 
+def reread_time_zone() -> None:
+    """Apply a changed TZ, as `time.tzset` does elsewhere."""
+    ctypes.CDLL("ucrtbase")["_tzset"]()
+
+
 def read_unbiased_time_s() -> float:
     """Seconds since the system started, without sleep, which Python's monotonic clock includes."""
     ticks = ctypes.c_ulonglong()
