@@ -166,6 +166,7 @@ def simulate_year(folder: Path, accounts: int, windows: int) -> tuple[float, flo
             store.delete_old_records(start + timedelta(days=1))
 
         store.run_transaction(work, now=start)
+        store.reserve_room()
         largest = max(largest, _measure_size(path))
     store.close()
     paths = Paths(config_dir=folder / "config", state_dir=folder / "state")

@@ -60,7 +60,7 @@ def element(tag: str, *content: str, **attributes: object) -> Markup:
 
 def _escape(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return escape("".join(each for each in text if each.isprintable()), quote=True)
+    return escape(text if text.isprintable() else "".join(filter(str.isprintable, text)), quote=True)
 
 
 class Theme(StrEnum):
