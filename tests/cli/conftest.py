@@ -54,7 +54,8 @@ class Home:
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder / "home"),
-            **dict.fromkeys(("USERPROFILE", "APPDATA", "LOCALAPPDATA"), str(folder / "home")),
+            **dict.fromkeys(("USERPROFILE", "LOCALAPPDATA"), str(folder / "home")),
+            "APPDATA": str(folder / "home" / ".config"),  # where the simulation writes what Linux keeps there
             **{
                 name: os.environ[name] for name in ("SYSTEMROOT", "COMSPEC", "TEMP") if name in os.environ
             },  # of Windows

@@ -127,7 +127,7 @@ def configure(home, text):
 
 def test_the_config_alone_leads_through_a_companys_proxy_and_authority(empty_home, company):
     authority, _, proxy = company
-    network = f'proxy = "http://me:hunter2@{proxy.address}"\nca_bundle = "{authority.file}"'
+    network = f'proxy = "http://me:hunter2@{proxy.address}"\nca_bundle = "{authority.file.as_posix()}"'
     configure(empty_home, network)
     assert "42 %" in empty_home.watcher("check").stdout
     assert proxy.hosts == ["api.anthropic.com:443"]
@@ -136,7 +136,7 @@ def test_the_config_alone_leads_through_a_companys_proxy_and_authority(empty_hom
 
 def test_an_outage_is_reported_with_the_vendors_incident(empty_home, company):
     authority, server, proxy = company
-    configure(empty_home, f'proxy = "http://me:hunter2@{proxy.address}"\nca_bundle = "{authority.file}"')
+    configure(empty_home, f'proxy = "http://me:hunter2@{proxy.address}"\nca_bundle = "{authority.file.as_posix()}"')
     server.queue_fault("/api/oauth/usage", Reply(status=503), times=9)
     said = empty_home.watcher("check").stdout
     assert "the server failed (503)" in said

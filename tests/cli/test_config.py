@@ -54,7 +54,7 @@ def shell(tmp_path, monkeypatch, capsys):
     (tmp_path / "config" / "rules").mkdir(parents=True)
     (tmp_path / "hook.secret").write_text("planted-hook-secret")
     config = tmp_path / "config" / "config.toml"
-    config.write_text(CONFIG.replace("file:hook.secret", f"file:{tmp_path}/hook.secret"))
+    config.write_text(CONFIG.replace("file:hook.secret", f"file:{tmp_path.as_posix()}/hook.secret"))
     config.chmod(0o600)
 
     def say(*words):
@@ -133,8 +133,8 @@ def test_a_config_with_a_mistake_is_not_shown_but_the_mistake(shell):
 
 def test_the_places_are_named(shell):
     assert shell.say("path").out == (
-        f"config     {shell.path}/config/config.toml\nrules      {shell.path}/config/rules\n"
-        f"providers  {shell.path}/config/providers\nstate      {shell.path}/state\n"
+        f"config     {shell.path / 'config' / 'config.toml'}\nrules      {shell.path / 'config' / 'rules'}\n"
+        f"providers  {shell.path / 'config' / 'providers'}\nstate      {shell.path / 'state'}\n"
     )
 
 

@@ -207,6 +207,7 @@ def test_without_a_converter_the_error_says_what_to_install(tmp_path, monkeypatc
         command.convert_to_png("<svg/>", lambda _command: CommandResult(exit_code=0))
 
 
+@pytest.mark.posix
 def test_a_converter_that_fails_is_quoted(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "_convert_with_library", lambda _drawing: None)
     (tmp_path / "rsvg-convert").write_text("")
@@ -267,7 +268,7 @@ def test_what_makes_no_sense_is_refused_with_what_would(capsys, words, shown):
 @pytest.mark.usefixtures("own")
 def test_a_file_that_cannot_be_written_is_named(capsys, tmp_path):
     assert app.run(["history", "--plot", str(tmp_path / "nowhere" / "usage.svg")]) == 64
-    assert "nowhere/usage.svg: No such file or directory" in capsys.readouterr().err
+    assert f"{tmp_path / 'nowhere' / 'usage.svg'}: No such file or directory" in capsys.readouterr().err
 
 
 def test_nothing_read_yet_says_what_to_do(tmp_path, monkeypatch, capsys):

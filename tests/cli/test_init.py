@@ -78,6 +78,7 @@ def test_without_a_desktop_no_route_is_written_that_cannot_work(empty_home):
     assert "no alert is sent" not in empty_home.watcher("check", "-q").stderr
 
 
+@pytest.mark.posix
 def test_options_do_each_step_without_a_terminal(serving, tmp_path):
     config = serving.paths.config_file
     config.write_text(config.read_text().partition("[[rule]]")[0].replace("/alerts", "/webhook"))

@@ -157,8 +157,14 @@ def test_without_a_saved_answer_the_server_is_asked(home):
         (("acmee",), "no provider and no file is called `acmee`; did you mean `acme`?"),
         (("none.toml",), "cannot read none.toml: there is no such file"),
         (("claude", "--body", "x.json"), "--body: claude is built in"),
-        (("acme", "--body", "none.json"), "--body: cannot read none.json: No such file"),
-        (("acme", "--body", "/dev/null"), "--body: cannot read /dev/null: not a regular file"),
+        pytest.param(
+            ("acme", "--body", "none.json"), "--body: cannot read none.json: No such file", marks=pytest.mark.posix
+        ),
+        pytest.param(
+            ("acme", "--body", "/dev/null"),
+            "--body: cannot read /dev/null: not a regular file",
+            marks=pytest.mark.posix,
+        ),
     ],
 )
 def test_what_cannot_be_tested_is_misuse(home, words, message):

@@ -212,7 +212,7 @@ def create_private_file(path: Path, text: str) -> None:
         path.parent.mkdir(mode=0o700, parents=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
     except OSError:
         path.unlink()  # half a file of rules would be in force, or disable the others

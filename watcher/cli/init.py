@@ -311,7 +311,7 @@ def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
         except FileExistsError:
             if not overwrite or read_file(path, MAX_FILE_BYTES).decode(errors="replace") == text:
                 return "kept, it was there already"
-            path.write_text(text, "utf-8")
+            path.write_text(text, "utf-8", newline="")
             return "renewed, it belongs to this program"
     except OSError as error:
         hint = "make the folder writable or set WATCHER_CONFIG_DIR"
