@@ -14,6 +14,8 @@ from watcher.core.model import Command, CommandResult
 from watcher.errors import UsageError
 from watcher.system.process import run_command
 
+pytestmark = pytest.mark.posix  # the stand-ins are shell scripts, and the homes those of Linux and macOS
+
 SCRIPTS = {
     "darwin": ("launchctl", fake_programs.LAUNCHCTL),
     "linux": ("systemctl", fake_programs.SYSTEMCTL),

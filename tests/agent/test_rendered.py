@@ -36,11 +36,13 @@ def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(absent, reason=f"needs {program}")
 
 
+@pytest.mark.posix
 def test_the_property_list_that_ships_is_the_rendered_one() -> None:
     file = TOP / "contrib" / "launchd" / f"{LABEL}.plist"
     assert file.read_text("utf-8") == launchd.render(shipped("darwin", "/Users/you")).decode()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("name", "headless"), [(UNIT, False), (UNIT.replace(".service", "-headless.service"), True)])
 def test_the_units_that_ship_are_the_rendered_ones(name: str, headless: bool) -> None:  # noqa: FBT001
     file = TOP / "contrib" / "systemd" / name

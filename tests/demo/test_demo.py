@@ -151,6 +151,7 @@ def test_a_speed_that_makes_no_sense_is_refused() -> None:
     assert finished.returncode == 64
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ended_before_its_time_it_leaves_nothing_behind(tmp_path: Path, number: int, code: int) -> None:
     env = build_env(tmp_path / "home")

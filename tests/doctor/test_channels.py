@@ -127,6 +127,7 @@ def test_where_no_channel_needs_the_desktop_it_is_not_asked(host):
     ]
 
 
+@pytest.mark.posix
 def test_without_a_bus_the_finding_has_a_cure(host):
     host.env["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nowhere/bus"
     (found,) = config.check_desktop(host.context())
@@ -134,6 +135,7 @@ def test_without_a_bus_the_finding_has_a_cure(host):
     assert "the session bus cannot be reached" in found.message
 
 
+@pytest.mark.posix
 def test_on_other_systems_the_program_that_shows_it_is_looked_for(host, tmp_path):
     host.platform = "darwin"
     (found,) = config.check_desktop(host.context())

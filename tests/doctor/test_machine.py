@@ -177,6 +177,7 @@ def test_damage_inside_is_found_by_the_quick_check(host, two_day_state):
     assert found.message.startswith("it is damaged (")
 
 
+@pytest.mark.posix
 def test_a_damaged_copy_is_reported_once(host):
     host.store().close()
     for suffix in ("", "-wal", "-shm"):
@@ -212,6 +213,7 @@ def test_a_link_in_the_state_folder_is_not_followed(host, name):
     assert "is a link" in found.message
 
 
+@pytest.mark.posix
 def test_a_secret_of_the_config_that_others_may_read_comes_with_its_command(host):
     path = host.home / "slack url"
     path.write_text("https://hooks.slack.com/services/T/B/x")
@@ -224,6 +226,7 @@ def test_a_secret_of_the_config_that_others_may_read_comes_with_its_command(host
     assert (found.subject, found.verdict, found.cure) == (str(path), "warn", f"chmod 600 '{path}'")
 
 
+@pytest.mark.posix
 def test_a_config_that_others_can_write_comes_with_its_command(host):
     host.config("")
     host.paths.config_file.chmod(0o622)
@@ -235,6 +238,7 @@ def test_a_config_that_others_can_write_comes_with_its_command(host):
     assert [each.cure for each in findings] == [f"chmod go-w {host.paths.config_dir}"]
 
 
+@pytest.mark.posix
 def test_what_others_may_look_at_comes_with_its_command(host):
     host.store().close()
     database_file = host.paths.state_dir / "watcher.db"
@@ -327,6 +331,7 @@ def test_the_commands_that_fix_permissions_exist_on_windows(tmp_path, monkeypatc
     assert machine.format_remove_command(file, "*", "win32") == f'del "{file}*"'
 
 
+@pytest.mark.posix
 def test_an_access_list_that_cannot_be_read_is_unknown_and_not_private(host, monkeypatch):
     monkeypatch.setattr(machine, "_is_shared", lambda _path: None)
     found = one(machine.check_permissions(host.context()), str(host.paths.config_file))

@@ -80,6 +80,7 @@ def test_an_unreadable_token_of_the_config_is_named(host):
     assert found[-1].cure == "correct `token` under [providers.nano_gpt]"
 
 
+@pytest.mark.posix
 def test_a_login_that_others_may_read_is_a_warning_with_a_command(host):
     path = host.sign_in_to_claude()
     assert list(machine.check_tool_login_files(host.context())) == []
