@@ -543,7 +543,7 @@ def test_a_list_of_folders_gives_an_account_for_each_and_names_what_is_missing(t
     found = fetch.find_logins(claude.PROVIDER, make_host_info(tmp_path), overrides)
     assert [each.account_name for each in found.credentials] == ["work@example.com", "me@example.com"]
     (failure,) = found.failures
-    assert failure.message == f"{tmp_path}/gone does not exist: look at `credentials` under [providers.claude]"
+    assert failure.message == f"{tmp_path / 'gone'} does not exist: look at `credentials` under [providers.claude]"
 
 
 FOLDERS = {
@@ -562,12 +562,12 @@ def test_a_folder_is_as_good_as_the_file_in_it(tmp_path, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / file).write_text(json.dumps(content))
-    paths = tuple(str(tmp_path / each) for each in ("gone", "empty", "full"))
+    gone, empty, _ = paths = tuple(str(tmp_path / each) for each in ("gone", "empty", "full"))
     found = fetch.find_logins(PROVIDERS[name], make_host_info(tmp_path), Overrides(credentials=paths))
     assert [Path(each.path).name for each in found.credentials] == [file]
     assert [each.message for each in found.failures] == [
-        f"{tmp_path}/gone does not exist: look at `credentials` under [providers.{name}]",
-        f"{tmp_path}/empty holds no login for {PROVIDERS[name].name}: look at `credentials` under [providers.{name}]",
+        f"{gone} does not exist: look at `credentials` under [providers.{name}]",
+        f"{empty} holds no login for {PROVIDERS[name].name}: look at `credentials` under [providers.{name}]",
     ]
 
 
