@@ -10,7 +10,7 @@ import traceback
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -377,6 +377,31 @@ def test_it_sends_through_requests():
         mock.get("https://api.example.com/usage", json={"a": 1}, headers={"Retry-After": "5"})
         response = http.send_request(Request(url="https://api.example.com/usage"))
     assert (response.body, response.headers["retry-after"]) == (b'{"a": 1}', "5")
+
+
+def send_to_server_with_date(date):
+    at = datetime(2026, 3, 2, 9, 0, 30, tzinfo=UTC)
+    with responses.RequestsMock() as mock:
+        mock.get("https://api.example.com/usage", headers={} if date is None else {"Date": date})
+        return http.send_request(Request(url="https://api.example.com/usage"), now=lambda: at)
+
+
+@pytest.mark.parametrize(
+    ("date", "ahead_s"),
+    [
+        ("Mon, 02 Mar 2026 09:00:30 GMT", 0),
+        ("Mon, 02 Mar 2026 09:00:00 GMT", 30),
+        ("Mon, 02 Mar 2026 10:00:30 GMT", -3600),
+        ("Mon, 02 Mar 2026 09:00:30 -0000", 0),
+    ],
+)
+def test_the_clock_is_ahead_by_what_the_server_is_behind(date, ahead_s):
+    assert send_to_server_with_date(date).clock_ahead == timedelta(seconds=ahead_s)
+
+
+@pytest.mark.parametrize("date", [None, "", "soon", "Mon, 99 Mar 2026 09:00:00 GMT", "Mon, 02 Mar 99999 09:00:00 GMT"])
+def test_an_invalid_date_does_not_say_how_far_the_clock_is_ahead(date):
+    assert send_to_server_with_date(date).clock_ahead is None
 
 
 def test_the_registry_and_the_poll_do_not_import_the_network():

@@ -212,6 +212,7 @@ class Response(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     body: bytes = b""  # at most 2 MiB, decompressed
     received_at: datetime  # aware UTC
+    clock_ahead: timedelta | None = None  # how far this machine's clock is ahead of the server's
 
 
 class DatabaseQuery(Struct, frozen=True, kw_only=True):

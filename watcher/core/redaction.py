@@ -3,7 +3,6 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -173,6 +172,8 @@ def _find_contexts(text: str) -> dict[int, _LineContext]:
 
 
 def _may_hold_secret(table: str, key: str) -> bool:
+    from difflib import get_close_matches  # noqa: PLC0415 - only where a line of the config is shown
+
     if _SECRET_KEY.search(key) or "headers" in (table, key):
         return True
     if table in _SECRET_TABLES:

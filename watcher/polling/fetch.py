@@ -24,7 +24,6 @@ from watcher.core.model import (
     Response,
     Snapshot,
     is_loopback,
-    parse_http_date,
 )
 from watcher.core.redaction import Redactor
 from watcher.credentials import Credential, HostInfo, opencode
@@ -60,9 +59,8 @@ class ClockSkew:
 
         def sent(request: Request) -> Response:
             response = send(request)
-            ahead = measure_clock_ahead(response)
-            if ahead is not None:
-                self._ahead = ahead
+            if response.clock_ahead is not None:
+                self._ahead = response.clock_ahead
             return response
 
         return sent
@@ -72,12 +70,6 @@ class ClockSkew:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             store.save_fact(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now)
-
-
-def measure_clock_ahead(response: Response) -> timedelta | None:
-    """How far this machine's clock is ahead of the server's; None if the answer has no valid `Date`."""
-    date = parse_http_date(response.headers.get("date", ""))
-    return None if date is None else response.received_at - date
 
 
 MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path

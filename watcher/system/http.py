@@ -28,7 +28,7 @@ from urllib.request import getproxies
 
 from watcher import __version__
 from watcher.core.formatting import clean_text
-from watcher.core.model import NetworkSettings, Request, Response, is_loopback
+from watcher.core.model import NetworkSettings, Request, Response, is_loopback, parse_http_date
 from watcher.errors import (
     BlockedError,
     NotSignedInError,
@@ -175,7 +175,14 @@ def _send_following_redirects(
                 read = _read_start_of_body if request.status_decides else _read_body
                 body = read(answer, route.host, deadline_s)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(status=answer.status_code, headers=headers, body=body, received_at=now())
+                received_at, sent_at = now(), parse_http_date(headers.get("date", ""))
+                return Response(
+                    status=answer.status_code,
+                    headers=headers,
+                    body=body,
+                    received_at=received_at,
+                    clock_ahead=None if sent_at is None else received_at - sent_at,
+                )
             url = next_url
     raise AssertionError("unreachable")  # the last hop returns
 

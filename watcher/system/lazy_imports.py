@@ -2,7 +2,7 @@
 
 `requests` imports a detector of encodings (3 MB) and a reader of package versions (0.4 MB, for HTTP/2); `loguru`
 imports an event loop (1.5 MB), a detector of coroutines (0.9 MB) and decompressors (0.5 MB). Inside `suppress_imports`
-these are missing, or stubs whose names are all functions that return None; a later import gets the real modules.
+these are missing, or stubs whose names are all functions that return `()`; a later import gets the real modules.
 """
 
 import sys
@@ -13,12 +13,12 @@ from types import ModuleType
 
 
 class _StubModule(ModuleType):
-    """A module whose names are all functions that return None."""
+    """A module whose names are all functions that return `()`."""
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
+    def __getattr__(self, name: str) -> Callable[..., tuple[()]]:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda *_: None
+        return lambda *_: ()
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class FileLog(Log):
     """The daemon's log: `watcher.log`, 4 files of 1 MB at most, and standard error where there is one."""
 
     def __init__(self, state_dir: Path, redactor: Redactor, *, json_lines: bool = False, verbose: bool = False) -> None:
-        with suppress_imports(stubbed=("asyncio", "inspect", "shutil")):
+        with suppress_imports(stubbed=("asyncio", "inspect", "shutil", "sysconfig")):
             from loguru import logger  # noqa: PLC0415 - a tenth of the start of `check`, which has no log
 
         self._loguru = logger

@@ -10,7 +10,6 @@
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
 
 from msgspec import Struct, ValidationError
 
@@ -253,6 +252,8 @@ def find_close_match(word: str, candidates: Sequence[str], max_typos: int | None
 
 def _count_typos(left: str, right: str) -> int:
     """About how many characters differ; a swap of neighbours counts once."""
+    from difflib import SequenceMatcher  # noqa: PLC0415 - only where a text has a mistake
+
     alike = sum(block.size for block in SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks())
     return max(len(left), len(right)) - alike
 
