@@ -38,7 +38,7 @@ from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock
 
 TOP = Path(__file__).parents[1]
-ROUNDS, IDLE_S, WARM_S, RIVAL_S = 20, 30.0, 10.0, 60.0
+ROUNDS, IDLE_S, WARM_S = 20, 30.0, 10.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 GOAL_MB, GOAL_PSS_MB, GOAL_CPU_S = 26.0, 18.0, 3.0
 WORKING_HOURS, QUIET_HOURS = 24, 24  # from Monday's midnight: on Tuesday nothing is used
@@ -272,8 +272,9 @@ def _one_day(store: Store, last: list[Snapshot], midnight: datetime) -> None:
         )
 
 
-def rival(python: Path, folder: Path) -> tuple[Cost, float]:
-    """`claude-monitor` in a terminal of its own, with a day of Claude Code's log to show; CPU seconds an hour."""
+@contextlib.contextmanager
+def rival(python: Path, folder: Path) -> Iterator[int]:
+    """`claude-monitor` in a terminal of its own, with a day of Claude Code's log to show; its process."""
     sessions = folder / ".claude" / "projects" / "work"
     sessions.mkdir(parents=True)
     began = clock.utc_now() - timedelta(hours=2)
@@ -293,13 +294,10 @@ def rival(python: Path, folder: Path) -> tuple[Cost, float]:
     threading.Thread(target=_drain, args=(mine,), daemon=True).start()
     try:
         time.sleep(WARM_S)  # noqa: TID251 - another process
-        before = cost(process.pid)
-        time.sleep(RIVAL_S)  # noqa: TID251 - likewise
-        after = cost(process.pid)
+        yield process.pid
     finally:
         process.kill()
         process.wait()
-    return after, (after.cpu_s - before.cpu_s) * 3600 / RIVAL_S
 
 
 def _drain(descriptor: int) -> None:
@@ -338,13 +336,27 @@ def _report(top: Path, server: Server, chosen: argparse.Namespace) -> None:
     with daemon(python, folder, "-OO") as process:
         time.sleep(5)  # noqa: TID251 - the first start of all compiles, every later one does not
         first = cost(process.pid)
-    runs = [at_rest(python, folder, "-OO") for _ in range(chosen.runs)]
+    alone, _ = at_rest(python, folder, "-OO")
     by_hand, _ = at_rest(python, folder)
+    with contextlib.ExitStack() as stack:
+        other = None
+        if not chosen.without_rival:
+            other = stack.enter_context(rival(install(top / "rival", "claude-monitor"), top / "rival-home"))
+            before, since = cost(other), time.monotonic()  # noqa: TID251 - another process, which no clock of ours moves
+        runs = [at_rest(python, folder, "-OO") for _ in range(chosen.runs)]
+        if other is not None:
+            theirs = cost(other)
+            their_cpu_s = (theirs.cpu_s - before.cpu_s) * 3600 / (time.monotonic() - since)  # noqa: TID251 - likewise
     rest = {name: statistics.median(getattr(run[0], name) for run in runs) for name in Cost.__struct_fields__}
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors")
     print(f"six providers, {len(RULES) + 2} rules, after {ROUNDS} polls of each; median of {chosen.runs} starts")
     _line("resident memory", f"{rest['rss']:.1f} MB", f"goal {GOAL_MB:.0f}; {by_hand.rss:.1f} started by hand")
-    _line("  shared libraries shared out", f"{rest['pss']:.1f} MB", f"PSS; goal {GOAL_PSS_MB:.0f}")
+    beside = "claude-monitor and this program" if other else "this program"
+    _line(
+        "  shared libraries shared out",
+        f"{rest['pss']:.1f} MB",
+        f"PSS beside {beside}; goal {GOAL_PSS_MB:.0f}; {alone.pss:.1f} without claude-monitor",
+    )
     _line("  its own alone", f"{rest['anonymous']:.1f} MB", "anonymous")
     _line("  the very first start", f"{first.rss:.1f} MB", "it compiles; the next one finds that done")
     _line("  `requests` alone", f"{requests_alone(python, server.url):.1f} MB", "one answer fetched, certificates read")
@@ -368,15 +380,9 @@ def _report(top: Path, server: Server, chosen: argparse.Namespace) -> None:
         )
     size, largest = year(folder)
     _line("database after a year", f"{size:.1f} MB", f"at most {largest:.1f} MB on the way, its journal included")
-    if chosen.without_rival:
-        return
-    try:
-        other, other_cpu_s = rival(install(top / "rival", "claude-monitor"), top / "rival-home")
-    except (subprocess.CalledProcessError, OSError) as error:
-        print(f"claude-monitor could not be driven here: {error}")
-        return
-    _line("claude-monitor, memory", f"{other.rss:.1f} MB", f"{other.rss / rest['rss']:.1f} times ours")
-    _line("claude-monitor, CPU", f"{other_cpu_s:.1f} s an hour", f"{other_cpu_s / cpu_s:.0f} times ours")
+    if other is not None:
+        _line("claude-monitor, memory", f"{theirs.rss:.1f} MB", f"{theirs.rss / rest['rss']:.1f} times ours")
+        _line("claude-monitor, CPU", f"{their_cpu_s:.1f} s an hour", f"{their_cpu_s / cpu_s:.0f} times ours")
 
 
 def _line(what: str, value: str, note: str) -> None:
