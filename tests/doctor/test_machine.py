@@ -296,47 +296,12 @@ def test_a_folder_of_rules_that_cannot_be_read_is_a_failure(open_folder, unprivi
     assert not [each for each in machine.check_permissions(context) if ".#mine" in each.subject]
 
 
-ME = "S-1-5-21-1-2-3-1001"
-
-
-@pytest.mark.parametrize(
-    ("access_list", "is_shared"),
-    [
-        (f"D:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;FA;;;{ME})", False),  # as in every home folder
-        (f"D:P(A;OICI;FA;;;{ME})", False),
-        (f"D:(A;;FA;;;{ME})(A;;0x1200a9;;;BU)", True),  # users may read
-        (f"D:(A;;FA;;;{ME})(A;ID;0x1301bf;;;AU)", True),  # and write
-        (f"D:(A;;FA;;;{ME})(A;;FR;;;WD)", True),
-        (f"D:(A;;FA;;;{ME})(A;;FA;;;S-1-5-21-1-2-3-1002)", True),
-        (f"D:(A;;FA;;;{ME})(A;;CCSWRPWPLO;;;IU)", True),
-        (f"D:(A;;FA;;;{ME})(A;;0x1200a0;;;BU)", False),  # to pass through, not to read
-        (f"D:(A;;FA;;;{ME})(A;;FX;;;BU)", False),
-        (f"D:(A;;FA;;;{ME})(A;OICIIO;GA;;;WD)", False),  # for what will be below
-        (f"D:(D;;FA;;;WD)(A;;FA;;;{ME})", False),
-        ("D:", False),  # nobody
-        ("D:NO_ACCESS_CONTROL", True),  # everybody
-    ],
-)
-def test_an_access_list_of_windows_says_who_else_may_read(access_list, is_shared):
-    assert machine.grants_others_read(access_list, ME) is is_shared
-
-
 def test_the_commands_that_fix_permissions_exist_on_windows(tmp_path, monkeypatch):
     monkeypatch.setenv("USERNAME", "Jo Doe")
     file = tmp_path / "a b"
     assert machine.format_list_command(file, "win32") == f'icacls "{file}"'
-    private = machine.format_grant_command(file, "600", "win32")
-    assert private == f'icacls "{file}" /inheritance:r /grant:r "Jo Doe:F"'
-    assert machine.format_grant_command(tmp_path, "u+rx", "win32") == f'icacls {tmp_path} /grant "Jo Doe:(OI)(CI)F"'
+    assert machine.format_grant_command(file, "600", "win32") == f'icacls "{file}" /grant "Jo Doe:F"'
     assert machine.format_remove_command(file, "*", "win32") == f'del "{file}*"'
-
-
-@pytest.mark.posix
-def test_an_access_list_that_cannot_be_read_is_unknown_and_not_private(host, monkeypatch):
-    monkeypatch.setattr(machine, "_is_shared", lambda _path: None)
-    found = one(machine.check_permissions(host.context()), str(host.paths.config_file))
-    assert (found.verdict, found.cure) == ("warn", f"ls -ld {host.paths.config_file}")
-    assert found.message == "whether other users may read it is unknown: its access list cannot be read"
 
 
 @pytest.mark.skipif(not root(), reason="only root can give a file away")

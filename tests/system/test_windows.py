@@ -17,7 +17,6 @@ import pytest
 
 from watcher.core.model import Command
 from watcher.demo.server import Reply, Server, json_reply
-from watcher.doctor import machine
 from watcher.system import windows
 from watcher.system.clock import Clock
 from watcher.system.environment import read_host_info
@@ -49,15 +48,6 @@ def test_another_process_is_woken_by_its_id(tmp_path):
     lock.release()
     assert not lock.signal_holder()
     assert not windows.wake_process(os.getpid() + 1)
-
-
-def test_a_file_s_access_list_is_read(tmp_path):
-    file = tmp_path / "file"
-    file.touch()
-    assert windows.read_user_sid().startswith("S-1-5-")
-    assert windows.read_access_list(file).startswith("D:")
-    assert machine._is_shared(file) in (True, False)
-    assert machine._is_shared(tmp_path / "none") is None
 
 
 def test_a_credential_is_read():

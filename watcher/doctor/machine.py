@@ -1,7 +1,6 @@
 """This machine: the login item, the daemon, the database, permissions of files and folders, and the clock."""
 
 import os
-import re
 import shutil
 import socket
 import stat
@@ -276,13 +275,10 @@ def _check_private(path: Path, mode: str) -> Finding:
         return fail(str(path), "belongs to another user (was the watcher run with sudo?)", cure)
     if not has_access(path, os.R_OK | os.W_OK):
         return fail(str(path), "cannot be read and written", format_grant_command(path, mode))
-    is_shared = _is_shared(path)
-    if is_shared is None:
-        message = "whether other users may read it is unknown: its access list cannot be read"
-        return warn(str(path), message, format_list_command(path))
-    if is_shared:
+    if sys.platform != "win32" and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return warn(str(path), "other users of this machine may read it", format_grant_command(path, mode))
-    return ok(str(path), "readable and writable by you alone")
+    others = "; whether others may read it is not known on Windows" if sys.platform == "win32" else " alone"
+    return ok(str(path), f"readable and writable by you{others}")
 
 
 def check_secret_files(context: DoctorContext) -> Iterator[Finding]:
@@ -325,51 +321,17 @@ def has_access(path: Path, mode: int) -> bool:
 def _is_readable_by_others(path: Path, home: Path) -> bool:
     """Whether the modes of a file and of every folder between it and the home let other users read it.
 
-    On Windows only the file's own access list counts: everybody may pass through any folder.
+    False on Windows, where modes say nothing and access lists are not read.
     """
     folders = [folder for folder in path.parents if folder.is_relative_to(home)] or list(path.parents)
     try:
-        return _is_shared(path, stat.S_IROTH) is True and (
-            sys.platform == "win32" or all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
+        return (
+            sys.platform != "win32"
+            and bool(path.stat().st_mode & stat.S_IROTH)
+            and all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
         )
     except OSError:
         return False
-
-
-def _is_shared(path: Path, modes: int = stat.S_IRWXG | stat.S_IRWXO) -> bool | None:
-    """Whether those modes, or on Windows the access list, let other users read a file; None: it cannot be read."""
-    try:
-        if sys.platform == "win32":
-            from watcher.system import windows  # noqa: PLC0415 - not on other systems
-
-            return grants_others_read(windows.read_access_list(path), windows.read_user_sid())
-        else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
-            return bool(path.stat().st_mode & modes)
-    except OSError:
-        return None
-
-
-_ACCESS_ENTRY = re.compile(r"\((?P<type>\w+);(?P<flags>\w*);(?P<rights>\w*);[^;]*;[^;]*;(?P<who>[^;)]*)")
-_TRUSTED = {"SY", "BA", "LA", "DA", "OW", "CO"}  # the system, administrators; owner and creator, who are this user
-_READING_RIGHTS = {"FA", "FR", "GA", "GR", "CC"}
-_READING_BITS = 0x1 | 0x10000000 | 0x80000000  # FILE_READ_DATA, GENERIC_ALL, GENERIC_READ
-
-
-def grants_others_read(access_list: str, user: str) -> bool:
-    """Whether an access list in SDDL lets anyone read but that user, the system and administrators."""
-    if "NO_ACCESS_CONTROL" in access_list:
-        return True
-    for entry in _ACCESS_ENTRY.finditer(access_list):
-        rights = entry["rights"]
-        reads = (
-            bool(int(rights, 16) & _READING_BITS)
-            if rights.startswith("0x")
-            else not _READING_RIGHTS.isdisjoint(re.findall("..", rights))
-        )
-        is_inherited_only = "IO" in re.findall("..", entry["flags"])
-        if entry["type"] in ("A", "XA") and reads and not is_inherited_only and entry["who"] not in {*_TRUSTED, user}:
-            return True
-    return False
 
 
 def format_list_command(path: Path, platform: str = sys.platform) -> str:
@@ -386,12 +348,11 @@ def format_remove_command(path: Path, ending: str = "", platform: str = sys.plat
 
 
 def format_grant_command(path: Path, mode: str, platform: str = sys.platform) -> str:
-    """The command that gives this user the rights of a mode such as `u+rx`; `600` and `700` take others' away."""
+    """The command that gives this user the rights of a mode such as `u+rx` or `600`."""
     if platform != "win32":
         return format_command("chmod", mode, path, platform=platform)
-    who = f"{os.environ.get('USERNAME', '%USERNAME%')}:{'(OI)(CI)F' if path.is_dir() else 'F'}"
-    words = ("/inheritance:r", "/grant:r", who) if mode.isdigit() else ("/grant", who)
-    return format_command("icacls", path, *words, platform=platform)
+    who = f"{os.environ.get('USERNAME', '%USERNAME%')}:F"
+    return format_command("icacls", path, "/grant", who, platform=platform)
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------

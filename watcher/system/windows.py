@@ -1,4 +1,4 @@
-"""Calls of the Windows API: file locks, wake events, sleep time, access lists, credentials.
+"""Calls of the Windows API: file locks, wake events, sleep time, credentials.
 
 Callers check `sys.platform` before they import it.
 """
@@ -8,24 +8,19 @@ import msvcrt
 import sys
 from collections.abc import Callable
 from ctypes import wintypes
-from pathlib import Path
 from threading import Thread
 
 assert sys.platform == "win32"  # noqa: S101 - for mypy, which skips the rest elsewhere
 
 _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
 _security = ctypes.WinDLL("advapi32", use_last_error=True)
-_kernel.CreateEventW.restype = _kernel.OpenEventW.restype = _kernel.GetCurrentProcess.restype = wintypes.HANDLE
+_kernel.CreateEventW.restype = _kernel.OpenEventW.restype = wintypes.HANDLE
 _kernel.WaitForSingleObject.argtypes = wintypes.HANDLE, wintypes.DWORD
 _kernel.SetEvent.argtypes = _kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
-_kernel.LocalFree.argtypes = (ctypes.c_void_p,)
-_security.OpenProcessToken.argtypes = wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p
 
 _LOCK_FAIL_IMMEDIATELY, _LOCK_EXCLUSIVE, _LOCK_AT_BYTE = 1, 2, 4096
 _EVENT_MODIFY_STATE = 0x0002
 _INFINITE = 0xFFFFFFFF
-_SE_FILE_OBJECT, _ACCESS_LIST, _SDDL_REVISION = 1, 0x4, 1
-_TOKEN_QUERY, _TOKEN_USER, _MAX_TOKEN_USER_BYTES = 0x0008, 1, 256
 _CRED_TYPE_GENERIC = 1
 
 
@@ -96,52 +91,7 @@ def read_unbiased_time_s() -> float:
     return ticks.value / 10_000_000  # 100 ns each
 
 
-# --- access lists and credentials -------------------------------------------------------------------------------------
-
-
-def read_access_list(path: Path) -> str:
-    """A file's access list in SDDL, such as `D:(A;;FA;;;SY)`: the same in every language.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    descriptor, text = ctypes.c_void_p(), ctypes.c_wchar_p()
-    code = _security.GetNamedSecurityInfoW(
-        str(path), _SE_FILE_OBJECT, _ACCESS_LIST, None, None, None, None, ctypes.byref(descriptor)
-    )
-    if code:
-        raise ctypes.WinError(code)
-    try:
-        if not _security.ConvertSecurityDescriptorToStringSecurityDescriptorW(
-            descriptor, _SDDL_REVISION, _ACCESS_LIST, ctypes.byref(text), None
-        ):
-            raise ctypes.WinError(ctypes.get_last_error())
-        return text.value or ""
-    finally:
-        _kernel.LocalFree(ctypes.cast(text, ctypes.c_void_p))
-        _kernel.LocalFree(descriptor)
-
-
-def read_user_sid() -> str:
-    """The security identifier of this process' user, such as `S-1-5-21-1-2-3-1001`.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    token, text, size = wintypes.HANDLE(), ctypes.c_wchar_p(), wintypes.DWORD()
-    user = (ctypes.c_void_p * (_MAX_TOKEN_USER_BYTES // 8))()  # begins with a pointer to the identifier
-    if not _security.OpenProcessToken(_kernel.GetCurrentProcess(), _TOKEN_QUERY, ctypes.byref(token)):
-        raise ctypes.WinError(ctypes.get_last_error())
-    try:
-        if not (
-            _security.GetTokenInformation(token, _TOKEN_USER, user, _MAX_TOKEN_USER_BYTES, ctypes.byref(size))
-            and _security.ConvertSidToStringSidW(ctypes.c_void_p(user[0]), ctypes.byref(text))
-        ):
-            raise ctypes.WinError(ctypes.get_last_error())
-        return text.value or ""
-    finally:
-        _kernel.LocalFree(ctypes.cast(text, ctypes.c_void_p))
-        _kernel.CloseHandle(token)
+# --- credentials ------------------------------------------------------------------------------------------------------
 
 
 class _Credential(ctypes.Structure):
