@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from tests.test_logins_unchanged import FILES
 from watcher.core.model import CommandResult, QueryResult
@@ -21,17 +20,7 @@ NOW = datetime(2026, 1, 30, 12, tzinfo=UTC)
 
 
 def test_the_facts_of_gemini_s_own_file(tmp_path):
-    payload = {
-        "iss": "https://accounts.google.com",
-        "aud": "client-1.apps.googleusercontent.com",
-        "azp": "client-1",
-        "email": "me@work.com",
-        "email_verified": True,
-        "sub": "123456789012345678901",
-        "hd": "work.com",
-        "iat": 1_769_774_702,
-        "exp": 1_769_778_302,
-    }
+    payload = {"iss": "https://accounts.google.com", "email": "me@work.com", "sub": "123456789012345678901"}
     id_token = "e30." + base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=") + ".c2lnbmF0dXJl"
     folder = tmp_path / ".gemini"
     folder.mkdir()
@@ -47,24 +36,16 @@ def test_the_facts_of_gemini_s_own_file(tmp_path):
     client = {"GEMINI_CLIENT_ID": "client-1.apps.googleusercontent.com", "GEMINI_CLIENT_SECRET": "a-secret"}
     host_info = HostInfo(home=tmp_path, env=client, platform="linux", run_command=None, read_database=None)
     (credential,) = gemini.find_in_cli(host_info)
-    without_client = describe_credential(replace(credential, extra={}), datetime(2026, 1, 30, 14, tzinfo=UTC))
-    assert without_client["expires"].endswith("past: renewing it needs GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET")
-    assert describe_credential(credential, datetime(2026, 1, 30, 14, tzinfo=UTC)) == {
+    assert describe_credential(credential) == {
         "place": "Gemini CLI",
         "source": str(folder / "oauth_creds.json"),
         "account": "me@work.com",
         "email": "me@work.com",
-        "email verified": "yes",
         "account id": "123456789012345678901",
-        "domain": "work.com",
-        "client": "client-1.apps.googleusercontent.com",
-        "issued by": "https://accounts.google.com",
-        "issued": "2026-01-30 12:05 UTC",
-        "id token until": "2026-01-30 13:05 UTC",
         "access token": "present, 24 characters, ya29.s...oken",
         "refresh token": "present, 23 characters, 1//sec...oken",
         "id token": f"present, {len(id_token)} characters, {id_token[:6]}...dXJl",
-        "expires": "2026-01-30 13:05 UTC, past: renewed in memory at the next poll",
+        "expires": "2026-01-30 13:05 UTC",
         "scopes": "openid, https://www.googleapis.com/auth/cloud-platform",
         "project": "my-project",
     }
@@ -75,12 +56,12 @@ def test_the_other_places_of_an_account_are_named():
         Credential(provider="copilot", source_name="x", path=path, token="gho_x") for path in ("/b", "/c", "/b")
     )
     login = Credential(provider="copilot", source_name="OpenCode", path="/a", token="gho_a", fallbacks=spares)
-    assert describe_credential(login, NOW)["also in"] == "/b, /c"
-    assert "also in" not in describe_credential(spares[0], NOW)
+    assert describe_credential(login)["also in"] == "/b, /c"
+    assert "also in" not in describe_credential(spares[0])
 
 
 def test_a_missing_token_is_shown_as_missing():
-    found = describe_credential(Credential(provider="gemini_cli", source_name="x", path="y", token=""), NOW)
+    found = describe_credential(Credential(provider="gemini_cli", source_name="x", path="y", token=""))
     assert found == {"place": "x", "source": "y", "access token": "missing", "refresh token": "missing"}
 
 
@@ -89,12 +70,12 @@ def test_a_missing_token_is_shown_as_missing():
     [
         (None, "not said"),
         (datetime(2026, 1, 31, tzinfo=UTC), "2026-01-31 00:00 UTC"),
-        (datetime(2026, 1, 29, tzinfo=UTC), "2026-01-29 00:00 UTC, past: only the tool itself may renew it"),
+        (datetime(2026, 1, 29, tzinfo=UTC), "2026-01-29 00:00 UTC"),
     ],
 )
 def test_when_a_login_ends(expires_at, said):
     credential = Credential(provider="claude", source_name="x", path="y", token="t", expires_at=expires_at)
-    assert describe_credential(credential, NOW)["expires"] == said
+    assert describe_credential(credential)["expires"] == said
 
 
 def test_every_provider_s_login_can_be_shown():
@@ -107,22 +88,20 @@ def test_every_provider_s_login_can_be_shown():
         account_name="Me@Example.com",
         extra={"oauth_blob": "a-long-secret-blob-of-text", "host": "acme.ghe.com", "account_id": "acct"},
     )
-    found = describe_credential(credential, NOW)
+    found = describe_credential(credential)
     assert found["sign-in blob"] == "present, 26 characters, a-long...text"
     assert (found["host"], found["account id"], found["account"]) == ("acme.ghe.com", "acct", "Me@Example.com")
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(["email", "sub", "aud", "iat", "exp", "hd", "email_verified"]),
+        st.sampled_from(["email", "sub"]),
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
     )
 )
 def test_any_claim_can_be_shown(claims):
     token = "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=") + ".x"
-    found = describe_credential(
-        Credential(provider="gemini_cli", source_name="x", path="y", extra={"id_token": token}), NOW
-    )
+    found = describe_credential(Credential(provider="gemini_cli", source_name="x", path="y", extra={"id_token": token}))
     assert all(isinstance(fact, str) and fact for fact in found.values())
 
 
@@ -148,7 +127,7 @@ def test_what_is_shown_of_each_providers_logins_holds_no_secret(provider, tmp_pa
     logins = fetch.find_logins(provider, around, overrides).credentials
     assert logins
     for login in logins:
-        shown = describe_credential(login, NOW)
+        shown = describe_credential(login)
         secrets = [login.token, login.refresh_token, *(login.extra.get(key, "") for key in ("id_token", "oauth_blob"))]
         assert any(secrets)
         for secret in filter(None, [*secrets, "a-secret-of-the-client"]):

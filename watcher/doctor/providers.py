@@ -1,8 +1,8 @@
 """Providers: the logins that were found, with secrets masked, and each account's last answer in the database."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from watcher.core import formatting
@@ -63,7 +63,7 @@ def _check_login(provider: Provider, credential: Credential, now: datetime) -> F
         message=f"login{owner} ({source}){token}{expiry.message}",
         cure=expiry.cure or (provider.sign_in_hint if expiry.is_problem else ""),
         provider=provider.id,
-        facts=describe_credential(credential, now, provider.addresses),
+        facts=describe_credential(credential, provider.addresses),
     )
 
 
@@ -83,33 +83,29 @@ def _check_codex_sessions(credential: Credential, context: DoctorContext) -> Ite
 
 class _Expiry(NamedTuple):
     message: str  # ends the finding's sentence
-    fact: str
     is_problem: bool = False
     cure: str = ""
 
 
 def _check_expiry(credential: Credential, now: datetime) -> _Expiry:
     at = credential.expires_at
-    fact = f"{at:%Y-%m-%d %H:%M} UTC" if at else "not said" if credential.token else ""
-    is_past = at is not None and at <= now
-    if at is not None and not is_past:
-        return _Expiry(f", valid for {formatting.format_duration(at - now)}", fact)
+    if at is not None and at > now:
+        return _Expiry(f", valid for {formatting.format_duration(at - now)}")
     if credential.provider in REFRESHABLE_PROVIDERS and credential.refresh_token:
         if credential.extra.get(CLIENTS_KEY):
-            fact += ", past: renewed in memory at the next poll" if is_past else ""
-            return _Expiry(", renewed in memory when needed", fact)
-        fact += ", past: renewing it needs GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET" if is_past else ""
+            return _Expiry(", renewed in memory when needed")
         cure = "set GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET where the watcher runs"
-        return _Expiry(", expired, and it cannot be renewed without an OAuth client", fact, is_problem=True, cure=cure)
+        return _Expiry(", expired, and it cannot be renewed without an OAuth client", is_problem=True, cure=cure)
     if at is None:
-        return _Expiry("", fact)
-    ago, whose = formatting.format_duration(now - at), "only the tool itself may renew it"
-    return _Expiry(f", expired {ago} ago; {whose}", f"{fact}, past: {whose}", is_problem=True)
+        return _Expiry("")
+    ago = formatting.format_duration(now - at)
+    return _Expiry(f", expired {ago} ago; only the tool itself may renew it", is_problem=True)
 
 
-def describe_credential(credential: Credential, now: datetime, addresses: Sequence[str] = ()) -> dict[str, str]:
+def describe_credential(credential: Credential, addresses: Sequence[str] = ()) -> dict[str, str]:
     """Name -> fact for people, in reading order, with every secret masked; what is unknown is left out."""
-    extra = credential.extra
+    extra, at = credential.extra, credential.expires_at
+    claims = decode_claims(extra.get("id_token", ""))  # the signature is not checked
     has_refresh_token = credential.refresh_token or credential.provider in REFRESHABLE_PROVIDERS
     facts = {
         "place": credential.source_name,
@@ -117,12 +113,13 @@ def describe_credential(credential: Credential, now: datetime, addresses: Sequen
         "also in": ", ".join(dict.fromkeys(fallback.path for fallback in credential.fallbacks)),
         "account": credential.account_name or credential.account,
         "plan": credential.plan or "",
-        **_describe_claims(decode_claims(extra.get("id_token", "")), extra.get("account_id", "")),
+        "email": get_text(claims, "email"),
+        "account id": get_text(claims, "sub") or extra.get("account_id", ""),
         "access token": _describe_secret(credential.token),
         "refresh token": _describe_secret(credential.refresh_token) if has_refresh_token else "",
         "id token": _describe_secret(extra["id_token"]) if "id_token" in extra else "",
         "sign-in blob": _describe_secret(extra["oauth_blob"]) if "oauth_blob" in extra else "",
-        "expires": _check_expiry(credential, now).fact,
+        "expires": f"{at:%Y-%m-%d %H:%M} UTC" if at else "not said" if credential.token else "",
         "scopes": ", ".join(extra.get("scopes", "").split()),
         "project": extra.get("project", ""),
         "host": extra.get("host", ""),
@@ -131,32 +128,6 @@ def describe_credential(credential: Credential, now: datetime, addresses: Sequen
     }
     cleaned = {name: formatting.clean_text(fact, _MAX_FACT_LENGTH) for name, fact in facts.items()}
     return {name: fact for name, fact in cleaned.items() if fact}
-
-
-def _describe_claims(claims: Mapping[str, Any], account_id: str) -> dict[str, str]:
-    """The owner, as the id token claims; its signature is not checked."""
-    audience = claims.get("aud")
-    audiences = [each for each in audience if isinstance(each, str)] if isinstance(audience, list) else []
-    return {
-        "email": get_text(claims, "email"),
-        "email verified": {"True": "yes", "False": "no"}.get(str(claims.get("email_verified")), ""),
-        "account id": get_text(claims, "sub") or account_id,
-        "domain": get_text(claims, "hd"),
-        "client": ", ".join(audiences) or get_text(claims, "aud", "azp"),
-        "issued by": get_text(claims, "iss"),
-        "issued": _format_claim_time(claims, "iat"),
-        "id token until": _format_claim_time(claims, "exp"),
-    }
-
-
-def _format_claim_time(claims: Mapping[str, Any], name: str) -> str:
-    value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return ""
-    try:
-        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return ""
 
 
 def _describe_secret(secret: str) -> str:
