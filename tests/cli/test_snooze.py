@@ -195,8 +195,6 @@ def completions(*words, incomplete=""):
 def test_rules_and_series_are_completed():
     assert completions("snooze", incomplete="cl") == ["claude-session", "claude.five_hour", "claude.seven_day"]
     assert completions("snooze", incomplete="we") == ["weekly-ladder"]
-    app.run(["snooze", "claude-session", "--for", "2h"])
-    assert completions("unsnooze") == ["claude-session"]
 
 
 def test_completion_is_silent_where_nothing_is_there_or_the_config_is_broken(own, capsys):

@@ -94,12 +94,16 @@ def _make_completion(list_words: Callable[[], Words]) -> _Complete:
     return complete
 
 
-def _list_series() -> Words:
+def _list_providers() -> Words:
     from watcher.cli.context import load_own_providers  # noqa: PLC0415 - loaded only to complete, as below
     from watcher.core.rules.vocabulary import PROVIDER_WINDOWS  # noqa: PLC0415 - likewise
 
     load_own_providers()
     yield from ((provider, "provider") for provider in PROVIDER_WINDOWS)
+
+
+def _list_series() -> Words:
+    yield from _list_providers()
     yield from _list_windows()
 
 
@@ -119,26 +123,14 @@ def _list_targets() -> Words:
     yield from _list_windows()
 
 
-def _list_snoozed() -> Words:
-    with _open_store() as store:
-        yield from ((snooze.target, "snoozed") for snooze in store.snoozes.load())
-
-
 def _list_channels() -> Words:
     yield from ((name, channel.type) for name, channel in _load_config().channels.items())
 
 
-def _list_packs() -> Words:
-    from watcher.system.paths import find_rule_packs  # noqa: PLC0415
-
-    yield from ((name, "pack of rules") for name in find_rule_packs())
-
-
-complete_packs = _make_completion(_list_packs)
+complete_providers = _make_completion(_list_providers)
 complete_series = _make_completion(_list_series)
 complete_rules = _make_completion(_list_rules)
 complete_targets = _make_completion(_list_targets)
-complete_snoozed = _make_completion(_list_snoozed)
 complete_channels = _make_completion(_list_channels)
 
 

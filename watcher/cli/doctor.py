@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import click
-from click.shell_completion import CompletionItem
 
+from watcher.cli.completion import complete_providers
 from watcher.cli.context import load_own_providers
 from watcher.cli.output import echo, format_columns, get_output_width, wrap_line
 from watcher.core.redaction import Redactor
@@ -22,27 +22,11 @@ _INDENT = "        "
 _MIN_WIDTH = 60
 
 
-class _ProviderType(click.types.StringParamType):
-    """Any provider, those of the user's own files too."""
-
-    name = "provider"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The id, which must be known."""
-        load_own_providers()
-        if value not in PROVIDERS:
-            self.fail(f"no provider is called `{value}`; {suggest_word(value, tuple(PROVIDERS))}", param, ctx)
-        return value
-
-    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Every id that begins so."""
-        load_own_providers()
-        return [CompletionItem(id_) for id_ in PROVIDERS if id_.startswith(incomplete)]
-
-
 @click.command()
 @click.option("--json", "as_document", is_flag=True, help="One JSON object (watcher.doctor.v1).")
-@click.option("--provider", type=_ProviderType(), help="One provider only, with everything its login says.")
+@click.option(
+    "--provider", shell_complete=complete_providers, help="One provider only, with everything its login says."
+)
 @click.pass_context
 def doctor(context: click.Context, *, as_document: bool, provider: str | None) -> None:
     """Check everything, and say how to fix it.
@@ -60,6 +44,10 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
     Exit code:  0  all is well, or there are warnings only
                 1  something failed: an alert may be missed
     """
+    load_own_providers()
+    if provider is not None and provider not in PROVIDERS:
+        hint = suggest_word(provider, tuple(PROVIDERS))
+        raise click.UsageError(f"--provider: no provider is called `{provider}`; {hint}")
     redact = Redactor()
     doctor_context = build_context(environment.create_environment(), redact)
     report = run_checks(doctor_context, redact, provider)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 from msgspec import structs
 
 from watcher import notifiers
@@ -22,7 +21,7 @@ from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
 from watcher.core.routing import messages
-from watcher.core.rules.diagnostics import find_close_match, suggest_word
+from watcher.core.rules.diagnostics import find_close_match
 from watcher.delivery import dispatcher
 from watcher.errors import ConfigError, UsageError
 from watcher.notifiers import NOTIFIERS, Channel
@@ -148,10 +147,6 @@ def format_outcome(channel: Channel, outcome: DeliveryOutcome) -> str:
 # --- watcher channels -------------------------------------------------------------------------------------------------
 
 
-def _complete_types(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(kind) for kind in NOTIFIERS if kind.startswith(incomplete)]
-
-
 @click.group()
 def channels() -> None:
     """List the channels, and add one."""
@@ -175,7 +170,7 @@ _EMPTY_DEFAULT = re.compile(r"^default *= *\[ *\].*$", re.MULTILINE)
 
 
 @channels.command(short_help="Add a channel, after a test message.")
-@click.argument("kind", metavar="TYPE", shell_complete=_complete_types)
+@click.argument("kind", metavar="TYPE", type=click.Choice(tuple(NOTIFIERS)))
 @click.option("--name", help="Its name in routes and rules. Default: the type.")
 @click.option("--url", help="Its address: env:NAME, file:PATH, cmd:ARGV, or the address itself.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting; may be repeated.")
@@ -199,8 +194,6 @@ def add(  # noqa: PLR0913 - what the command takes
                78  the config has a mistake, or would have; nothing was written
     """
     own, name = find_paths(), name or kind
-    if kind not in NOTIFIERS:
-        raise UsageError(f"there is no channel type `{kind}`; {suggest_word(kind, tuple(NOTIFIERS))}")
     if not may_exist(own.config_file):
         raise UsageError(f"there is no {own.config_file}: `watcher init` writes it")
     present = load_effective_config()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from watcher.cli.completion import complete_providers
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers
 from watcher.cli.output import echo, echo_error, format_columns, format_count, get_output_width
 from watcher.config.file import read_text
@@ -118,11 +119,8 @@ def _read_definition(path: Path) -> "tuple[Definition | None, list[Diagnostic]]"
 # --- test -------------------------------------------------------------------------------------------------------------
 
 
-def _complete_tested(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    load_own_providers()
-    return [CompletionItem(id_) for id_ in PROVIDERS if id_.startswith(incomplete)] + [
-        CompletionItem(incomplete, type="file")
-    ]
+def _complete_tested(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [*complete_providers(context, parameter, incomplete), CompletionItem(incomplete, type="file")]
 
 
 @providers.command("test", short_help="The readings that a provider makes of an answer.")

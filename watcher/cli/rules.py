@@ -19,7 +19,7 @@ import click
 import msgspec
 
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.completion import complete_packs, complete_rules
+from watcher.cli.completion import complete_rules
 from watcher.cli.context import (
     create_private_file,
     edit_and_check,
@@ -483,7 +483,7 @@ _DEVICE_NAME_PATTERN = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # file nam
 
 @rules.command(short_help="Write one rule into a file of its own.")
 @click.argument("name", required=False)
-@click.option("--pack", metavar="PACK", help="Copy a shipped pack of rules.", shell_complete=complete_packs)
+@click.option("--pack", metavar="PACK", help="Copy a shipped pack of rules.")
 @click.option("--when", help='What fires it: "claude.five_hour > 80%".')
 @click.option("--clear", help='What ends it: "< 70%". Left out: five points back from a percent.')
 @click.option("--severity", help="info, warning or critical. Left out: warning.")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import click
 
 from watcher import pipeline
-from watcher.cli.completion import complete_snoozed, complete_targets
+from watcher.cli.completion import complete_targets
 from watcher.cli.context import change_store, find_paths, load_effective_config, open_store, parse_duration_option
 from watcher.core.formatting import format_time
 from watcher.core.model import Severity, Snooze
@@ -71,7 +71,7 @@ def save_snooze(own: Paths, target: str, duration: str | None, now: datetime) ->
 
 
 @click.command()
-@click.argument("rule_or_series", required=False, shell_complete=complete_snoozed)
+@click.argument("rule_or_series", required=False, shell_complete=complete_targets)
 @click.option("--all", "everything", is_flag=True, help="End every snooze.")
 def unsnooze(rule_or_series: str | None, *, everything: bool) -> None:
     """End a snooze: what it held back and still fires is sent at once."""
