@@ -344,7 +344,7 @@ def home(tmp_path, monkeypatch, far):
 DRIVEN = {  # every command, by its words -> the lines that are run in this process
     "init": ["init"],
     "check": ["check", "check --json"],
-    "status": ["status", "status --json --refresh", "status --format waybar", "status --all", "status claude"],
+    "status": ["status", "status --json --refresh", "status --format waybar", "status claude"],
     "guard": ["guard 'claude.five_hour > 1%'", "guard --json 'acme > 1%'"],
     "wait": ["wait 'claude.five_hour > 1%' --timeout 1s"],
     "best": ["best", "best --json"],

@@ -86,12 +86,6 @@ def test_a_fresh_machine_shows_how_to_begin(empty_home):
     assert not empty_home.paths.state_dir.exists()
 
 
-def test_providers_without_a_login_are_named_on_request(empty_home):
-    done = empty_home.watcher("status", "--all")
-    assert done.returncode == 0
-    assert "no login found: Claude, Codex, " in done.stdout
-
-
 def test_a_mistake_in_the_config_is_shown_until_it_is_fixed(empty_home):
     empty_home.paths.config_dir.mkdir(parents=True)
     empty_home.paths.config_file.write_text("[poll]\nevry = 1\n")

@@ -13,7 +13,6 @@ from rich.terminal_theme import TerminalTheme
 
 from tests.status.documents import FIRING, FORMATTER, NOW, PREMIUM, M, account, known, window
 from watcher.cli.status_table import render_status_table
-from watcher.providers.registry import PROVIDERS
 
 PICTURE = Path(__file__).parents[2] / "docs" / "status.svg"
 WIDTH = 80
@@ -54,8 +53,7 @@ DOCUMENT = known(
 def drawn():
     console = Console(record=True, width=WIDTH + 2, file=io.StringIO(), force_terminal=True, color_system="truecolor",
                       highlight=False, markup=False, emoji=False)  # fmt: skip
-    names = {provider: facts.name for provider, facts in PROVIDERS.items()}
-    for line in render_status_table(DOCUMENT, FORMATTER, WIDTH, provider_names=names, ascii_only=False, wrap=True):
+    for line in render_status_table(DOCUMENT, FORMATTER, WIDTH, ascii_only=False, wrap=True):
         console.print(line, soft_wrap=True)
     console.print()  # room below the last line
     text = console.export_svg(title="watcher status", theme=THEME, unique_id="status", font_aspect_ratio=0.6)

@@ -9,7 +9,7 @@ from watcher.cli import history
 from watcher.cli.output import echo_error, format_columns
 
 COMMANDS = (
-    ("check",), ("status", "--all"), ("history",), ("history", "claude"), ("rules", "list"),
+    ("check",), ("status",), ("history",), ("history", "claude"), ("rules", "list"),
     ("rules", "explain", "claude-session"), ("rules", "test"), ("doctor",), ("snooze",), ("help", "exit-codes"),
     ("notify", "test"), ("rules", "list", "--packs"),
 )  # fmt: skip

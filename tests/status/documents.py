@@ -50,7 +50,8 @@ def account(*windows, **facts):
         "next_poll_reason": "every 10m",
         "windows": list(windows),
     }
-    return AccountStatus(**{**known, **facts})
+    named = {**known, **facts}
+    return AccountStatus(provider_name=NAMES.get(named["provider"], ""), **named)
 
 
 def known(*accounts, **facts):
@@ -75,9 +76,7 @@ def known(*accounts, **facts):
 
 
 def shown(document, width=80, **options):
-    lines = render_status_table(
-        document, FORMATTER, width, provider_names=NAMES, ascii_only=options.pop("ascii_", False), **options
-    )
+    lines = render_status_table(document, FORMATTER, width, ascii_only=options.pop("ascii_", False), **options)
     return [line.plain.rstrip() for line in lines]
 
 

@@ -111,7 +111,6 @@ def render_frame(frame: "StatusFrame", *, ascii_only: bool) -> "Text":
         structs.replace(frame.status, providers=accounts),
         StatusFormatter(frame.at, clock.LocalZone()),
         PICTURE_WIDTH,
-        provider_names={account.provider: account.provider_name for account in accounts},
         ascii_only=ascii_only,
         wrap=True,
         show_daemon=False,

@@ -13,7 +13,7 @@ import click
 from msgspec import structs
 
 from watcher.cli import BAR_FORMATS, EXIT_INTERRUPTED, completion, status_bar
-from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store, parse_with_providers
+from watcher.cli.context import find_paths, load_effective_config, open_store, parse_with_providers
 from watcher.cli.output import echo_error, get_output_width
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -56,7 +56,6 @@ _PROVIDER_END_PATTERN = re.compile(r"[.\[]")
 @click.option("--json", "as_document", is_flag=True, help="The whole document (watcher.status.v1).")
 @click.option("--watch", is_flag=True, help="Show it live, until q or Ctrl-C.")
 @click.option("--refresh", is_flag=True, help="Poll first.")
-@click.option("--all", "every_provider", is_flag=True, help="List the providers without a login too.")
 @click.option("--format", "bar_format", type=click.Choice(BAR_FORMATS), help="For a status bar or its menu.")
 @click.option(
     "--template", metavar="TEXT", help="One line a window, in your own words: '{provider} {used_percent:.0f}%'."
@@ -67,7 +66,6 @@ def status(  # noqa: PLR0913 - one argument an option
     as_document: bool,
     watch: bool,
     refresh: bool,
-    every_provider: bool,
     bar_format: str | None,
     template: str | None,
 ) -> int:
@@ -91,8 +89,6 @@ def status(  # noqa: PLR0913 - one argument an option
     _require_one_format(
         {"--json": as_document, "--watch": watch, "--format": bool(bar_format), "--template": template is not None}
     )
-    if every_provider and (as_document or bar_format or template is not None):
-        raise click.UsageError("--all is for the table; the other formats hold what was read")
     if bar_format and series:
         raise click.UsageError("--format shows every provider in one line; select windows with --template instead")
     selectors = parse_selectors(series)
@@ -117,9 +113,9 @@ def status(  # noqa: PLR0913 - one argument an option
         for line in render_template_lines(select_windows(document, selectors), template, selectors, formatter):
             click.echo(status_bar.sanitize_line(line, sys.stdout.encoding or "ascii"))
     elif watch:
-        return _watch(own, selectors, every_provider=every_provider)
+        return _watch(own, selectors)
     else:
-        _print_selected(create_console(), document, selectors, own, every_provider=every_provider)
+        _print_selected(create_console(), document, selectors, own)
         _report_unpolled(select_windows(document, selectors), refreshed_at)
     return 0
 
@@ -222,26 +218,15 @@ def print_table(
     document: StatusDocument,
     empty_message: str,
     *,
-    every_provider: bool = False,
     show_daemon: bool = True,
 ) -> None:
     """Print the table, or `empty_message` where there is no account, and the problems."""
     from watcher.cli.status_table import render_status_table  # noqa: PLC0415 - likewise
 
-    names = {account.provider: account.provider_name for account in document.providers}
-    absent: list[str] = []
-    if every_provider or "" in names.values():
-        from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - every provider, only where one is missing
-
-        load_own_providers()
-        absent = [id_ for id_, each in PROVIDERS.items() if every_provider and each.is_common and id_ not in names]
-        names = {id_: facts.name for id_, facts in PROVIDERS.items()}
     lines = render_status_table(
         document,
         StatusFormatter(document.generated_at, clock.LocalZone()),
         console.width,
-        provider_names=names,
-        absent_providers=absent,
         empty_message=empty_message,
         ascii_only=not supports_blocks(console.encoding),
         wrap=get_output_width() == console.width,  # a terminal or COLUMNS; a program gets whole lines
@@ -265,8 +250,6 @@ def _print_selected(
     document: StatusDocument,
     selectors: Sequence[Selector],
     paths: Paths,
-    *,
-    every_provider: bool,
 ) -> None:
     empty_message = (
         "No login was found yet: sign in to one of the tools; `watcher init` says how."
@@ -275,10 +258,10 @@ def _print_selected(
         "  watcher init     says which logins it finds\n"
         "  watcher check    polls once\n"
     )
-    print_table(console, select_windows(document, selectors), empty_message, every_provider=every_provider)
+    print_table(console, select_windows(document, selectors), empty_message)
 
 
-def _watch(paths: Paths, selectors: Sequence[Selector], *, every_provider: bool) -> int:
+def _watch(paths: Paths, selectors: Sequence[Selector]) -> int:
     console = create_console()
     if not console.is_terminal:
         raise click.UsageError("--watch needs a terminal; for a program there is --json")
@@ -287,7 +270,7 @@ def _watch(paths: Paths, selectors: Sequence[Selector], *, every_provider: bool)
         document = load_status(paths, clock.utc_now())
         at = document.generated_at.astimezone(clock.LocalZone())
         console.print(f"{at:%H:%M:%S}  q: quit\n", soft_wrap=True)
-        _print_selected(console, document, selectors, paths, every_provider=every_provider)
+        _print_selected(console, document, selectors, paths)
 
     with _read_keys() as is_quit:
         return run_live_display(console, draw_once, is_quit)

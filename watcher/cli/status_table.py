@@ -5,7 +5,7 @@ share the space that the other columns leave.
 """
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rich.text import Text
@@ -46,8 +46,6 @@ def render_status_table(  # noqa: PLR0913 - all that it depends on
     formatter: StatusFormatter,
     width: int,
     *,
-    provider_names: Mapping[str, str],
-    absent_providers: Sequence[str] = (),
     empty_message: str = "",
     ascii_only: bool,
     wrap: bool = False,
@@ -59,19 +57,14 @@ def render_status_table(  # noqa: PLR0913 - all that it depends on
         document: the document.
         formatter: of this instant.
         width: of the terminal, in columns.
-        provider_names: provider id -> name for people.
-        absent_providers: ids of providers without a login, to be listed too.
         empty_message: what to say where there is no account.
         ascii_only: the terminal has no other characters.
         wrap: break long sentences at the width; for a program that reads line by line, do not.
         show_daemon: end with whether the daemon runs.
     """
-    lines = list(_render_accounts(document, formatter, width, provider_names))
+    lines = list(_render_accounts(document, formatter, width))
     if empty_message and not document.providers:
         lines.append(Text(empty_message))
-    if absent_providers:
-        names = ", ".join(provider_names[each] for each in absent_providers)
-        lines.append(Text(f"no login found: {names}", style="dim"))
     lines += _render_footer(document, formatter, show_daemon=show_daemon)
     if wrap:
         lines = [part for line in lines for part in _wrap_line(line, width)]
@@ -99,13 +92,11 @@ def _sanitize_line(line: Text, *, ascii_only: bool) -> Text:
     return Text(plain, style=line.style, spans=line.spans)
 
 
-def _render_accounts(
-    document: StatusDocument, formatter: StatusFormatter, width: int, provider_names: Mapping[str, str]
-) -> Iterator[Text]:
+def _render_accounts(document: StatusDocument, formatter: StatusFormatter, width: int) -> Iterator[Text]:
     layout, label_width, bar_width, widths = _choose_layout(document, formatter, width)
     firing = _find_firing_rules(document)
     for account in document.providers:
-        yield from _render_heading(account, formatter, width, provider_names, is_polled=document.daemon_running)
+        yield from _render_heading(account, formatter, width, is_polled=document.daemon_running)
         for window, label in zip(account.windows, _shorten_labels(account, label_width), strict=True):
             rules = firing.get(window.series, [])
             bar = _render_bar(window, bar_width, _choose_style(window, rules))
@@ -149,11 +140,10 @@ def _render_heading(
     account: AccountStatus,
     formatter: StatusFormatter,
     width: int,
-    provider_names: Mapping[str, str],
     *,
     is_polled: bool,
 ) -> Iterator[Text]:
-    name = Text(provider_names.get(account.provider, account.provider), style="bold")
+    name = Text(account.provider_name or account.provider, style="bold")
     for part in (account.account, account.plan):
         if part:
             name.append(f" · {part}", style="not bold")
