@@ -26,7 +26,7 @@ settings.load_profile(os.environ.get("WATCHER_HYPOTHESIS_PROFILE", "dev"))
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the program each for itself
 
-for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR", "WATCHER_DEBUG"):
+for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "WATCHER_CONFIG_DIR", "WATCHER_STATE_DIR"):
     os.environ.pop(name, None)  # the shell of the developer must not change a test
 os.umask(0o022)  # others' write access to a config is a mistake, which its own tests make
 os.environ["TZ"] = "UTC"  # nor the zone of the machine

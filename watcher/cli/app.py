@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+from click.exceptions import NoArgsIsHelpError
 from click.shell_completion import CompletionItem
 
 from watcher import __version__
@@ -83,21 +84,13 @@ class LazyGroup(click.Group):
         return named if named and not incomplete.startswith("-") else super().shell_complete(context, incomplete)
 
 
-def describe_unknown_command(word: str, valid_words: tuple[str, ...]) -> str:
-    """The error for an unknown command."""
-    from watcher.core.rules.diagnostics import suggest_word  # noqa: PLC0415 - only after a typo
-
-    hint = suggest_word(word, valid_words, f"there are: {', '.join(valid_words)}")
-    return f"no command is called `{word}`; {hint}"
-
-
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.option(
     "-v",
     "--verbose",
     is_flag=True,
-    expose_value=False,  # read by `wants_traceback`: after an error, click's context is gone
-    help="Show the traceback of a defect (so does WATCHER_DEBUG=1).",
+    expose_value=False,  # read by `report_error`: after an error, click's context is gone
+    help="Show the traceback of a defect.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="watcher")
 def watcher() -> None:
@@ -143,8 +136,8 @@ def is_output_error(error: Exception) -> bool:
 
 def report_error(error: Exception, args: Sequence[str]) -> int:
     """Print an error on stderr in one line and return its exit code."""
-    if isinstance(error, click.UsageError) and error.ctx is not None and is_missing_subcommand(error):
-        click.echo(error.ctx.get_help(), err=True)
+    if isinstance(error, NoArgsIsHelpError):
+        click.echo(error.message, err=True)
         return EXIT_USAGE
     if isinstance(error, click.ClickException):
         echo_error(describe_usage_error(error))
@@ -152,16 +145,11 @@ def report_error(error: Exception, args: Sequence[str]) -> int:
     if isinstance(error, WatcherError):
         echo_error(str(error))
         return next((code for kind, code in _EXIT_CODES_BY_ERROR.items() if isinstance(error, kind)), 1)
-    if wants_traceback(args):
+    if "-v" in args or "--verbose" in args:
         traceback.print_exception(error)
     else:
         echo_error(describe_defect(error))
     return EXIT_SOFTWARE
-
-
-def is_missing_subcommand(error: click.UsageError) -> bool:
-    """Whether a group was called without a command, which shows its help. Before click 8.2 that was no error."""
-    return type(error).__name__ == "NoArgsIsHelpError"
 
 
 def describe_usage_error(error: click.ClickException) -> str:
@@ -171,13 +159,12 @@ def describe_usage_error(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     unknown = _UNKNOWN_COMMAND_PATTERN.match(message)
     if unknown and context is not None and isinstance(context.command, click.Group):
-        message = describe_unknown_command(unknown.group(1), tuple(context.command.list_commands(context)))
+        from watcher.core.rules.diagnostics import suggest_word  # noqa: PLC0415 - only after a typo
+
+        names = tuple(context.command.list_commands(context))
+        hint = suggest_word(unknown.group(1), names, f"there are: {', '.join(names)}")
+        message = f"no command is called `{unknown.group(1)}`; {hint}"
     return f"{path}: {message[:1].lower()}{message[1:]}; see `{path} --help`"
-
-
-def wants_traceback(args: Sequence[str]) -> bool:
-    """Whether the user asked for a traceback."""
-    return "-v" in args or "--verbose" in args or os.environ.get("WATCHER_DEBUG", "0") not in ("", "0")
 
 
 def describe_defect(error: Exception) -> str:
@@ -194,12 +181,9 @@ def describe_defect(error: Exception) -> str:
 # --- `watcher help` --------------------------------------------------------------------------------------------------
 
 
-TOPICS = ("exit-codes", "environment")
-
 ENVIRONMENT_VARIABLES = (
     ("WATCHER_CONFIG_DIR", "the folder of config.toml and rules/"),
     ("WATCHER_STATE_DIR", "the folder of the database, the log and the lock"),
-    ("WATCHER_DEBUG", "1: show the traceback of a defect"),
     ("NO_COLOR", "any value: no colour"),
     ("COLUMNS", "how wide the output is, where the terminal does not say"),
 )
@@ -216,26 +200,12 @@ def help_command(context: click.Context, words: tuple[str, ...]) -> None:
     watcher help rules check
     watcher help exit-codes
     """
-    root = context.find_root()
-    if not words:
-        click.echo(root.get_help())
-    elif words == ("exit-codes",):
+    if words == ("exit-codes",):
         _print_table(tuple((str(code), meaning) for code, meaning in EXIT_CODES))
     elif words == ("environment",):
         _print_table(ENVIRONMENT_VARIABLES)
     else:
-        click.echo(_format_command_help(root, words))
-
-
-def _format_command_help(context: click.Context, words: tuple[str, ...]) -> str:
-    for i, word in enumerate(words):
-        group = context.command
-        names = tuple(group.list_commands(context)) if isinstance(group, click.Group) else ()
-        command = group.get_command(context, word) if isinstance(group, click.Group) else None
-        if command is None:
-            raise click.UsageError(describe_unknown_command(word, names if i else (*COMMANDS, *TOPICS)))
-        context = click.Context(command, info_name=word, parent=context)
-    return context.get_help()
+        context.exit(run([*words, "--help"]))
 
 
 def _print_table(rows: tuple[tuple[str, str], ...]) -> None:
