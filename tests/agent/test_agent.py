@@ -5,10 +5,11 @@ import pytest
 from msgspec import structs
 
 from tests.agent import fake_programs
+from tests.agent.items import make_item
 from watcher.agent import AgentError, Run, RunProgram, Step, WaitUntilGone, launchd, perform_steps, systemd
 from watcher.agent import windows as task_scheduler
 from watcher.agent.launchd import LABEL
-from watcher.agent.managers import MANAGERS, get_manager, make_login_item
+from watcher.agent.managers import MANAGERS, get_manager
 from watcher.agent.systemd import UNIT, has_desktop
 from watcher.core.model import Command, CommandResult
 from watcher.errors import UsageError
@@ -35,15 +36,7 @@ class Machine:
         self.manager = MANAGERS[platform]
         self.waits: list[object] = []
         env = {"USERDOMAIN": "BOX", "USERNAME": "me"} if platform == "win32" else {}
-        here = make_login_item(
-            platform=platform,
-            executable="/opt/tools/bin/python",
-            env=env,
-            home=self.home,
-            base_folder=folder,
-            state_dir=self.home / "state",
-            user_id=501,
-        )
+        here = make_item(platform, self.home, env=env)
         session = {
             "PATH": f"{program.parent}:/usr/bin:/bin",
             "XDG_CONFIG_HOME": str(here.config_home),
@@ -264,13 +257,11 @@ def test_a_forbidden_task_is_an_error_with_a_hint(windows: Machine) -> None:
 
 
 def test_the_task_starts_without_a_console_and_for_this_user_only() -> None:
-    here = make_login_item(
-        platform="win32",
+    here = make_item(
+        "win32",
+        Path("/home/me"),
         executable=r"C:\tools\Scripts\python.exe",
         env={"USERDOMAIN": "BOX", "USERNAME": "me"},
-        home=Path("/home/me"),
-        base_folder=Path("/home/me"),
-        state_dir=Path("/home/me/state"),
     )
     assert here.user == r"BOX\me"
     text = task_scheduler.render(here).decode("utf-16")
@@ -286,29 +277,19 @@ def test_variables_of_the_shell_must_be_made_lasting_on_windows(windows: Machine
 # --- the item --------------------------------------------------------------------------------------------------------
 
 
-def test_paths_of_this_shell_become_absolute_and_secrets_stay_behind(tmp_path: Path) -> None:
-    here = make_login_item(
-        platform="linux",
-        executable="/opt/bin/python",
-        env={"WATCHER_CONFIG_DIR": "conf", "CODEX_HOME": "/srv/codex", "SLACK_WEBHOOK_URL": "https://hooks.example/x"},
-        home=Path("/home/me"),
-        base_folder=tmp_path,
-        state_dir=Path("/home/me/state"),
-    )
+def test_paths_of_this_shell_become_absolute_and_secrets_stay_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = {"WATCHER_CONFIG_DIR": "conf", "CODEX_HOME": "/srv/codex", "SLACK_WEBHOOK_URL": "https://hooks.example/x"}
+    here = make_item("linux", Path("/home/me"), env=env)
     assert here.env == {"WATCHER_CONFIG_DIR": str(tmp_path / "conf"), "CODEX_HOME": "/srv/codex"}
     for made in MANAGERS.values():
         assert b"hooks.example" not in made.render(here)
 
 
 def test_the_daemon_is_started_by_the_python_that_installs_it() -> None:
-    here = make_login_item(
-        platform="darwin",
-        executable="/opt/venv/bin/python3",
-        env={},
-        home=Path("/Users/me"),
-        base_folder=Path("/"),
-        state_dir=Path("/Users/me/state"),
-    )
+    here = make_item("darwin", Path("/Users/me"), executable="/opt/venv/bin/python3")
     assert here.argv == ("/opt/venv/bin/python3", "-OO", "-P", "-m", "watcher", "run")
 
 

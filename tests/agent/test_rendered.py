@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.agent.items import make_item
 from watcher.agent import LoginItem, launchd, systemd, windows
 from watcher.agent.launchd import LABEL
-from watcher.agent.managers import make_login_item
 from watcher.agent.systemd import UNIT
 
 TOP = Path(__file__).parents[2]
@@ -19,14 +19,11 @@ DATA = Path(__file__).parent / "data"
 
 
 def shipped(platform: str, home: str, *, headless: bool = False) -> LoginItem:
-    return make_login_item(
-        platform=platform,
+    return make_item(
+        platform,
+        Path(home),
         executable=f"{home}/.venvs/watcher/bin/python",
-        env={},
-        home=Path(home),
-        base_folder=Path("/"),
         state_dir=Path(home) / ".local" / "state" / "ai-usage-watcher",
-        user_id=501,
         headless=headless,
     )
 
@@ -70,15 +67,7 @@ def verify(unit: bytes, folder: Path) -> tuple[int, str]:
 
 def local(folder: Path, *, headless: bool) -> LoginItem:
     """With this interpreter: a missing program is one of the things that the checker looks for."""
-    return make_login_item(
-        platform="linux",
-        executable=sys.executable,
-        env={"CODEX_HOME": "/srv/100% odd"},
-        home=folder,
-        base_folder=folder,
-        state_dir=folder,
-        headless=headless,
-    )
+    return make_item("linux", folder, executable=sys.executable, env={"CODEX_HOME": "/srv/100% odd"}, headless=headless)
 
 
 @pytest.mark.system
@@ -96,13 +85,11 @@ def test_systemd_rejects_a_wrong_key(tmp_path: Path) -> None:
 
 
 def task(folder: Path) -> Path:
-    here = make_login_item(
-        platform="win32",
+    here = make_item(
+        "win32",
+        folder,
         executable=r"C:\Program Files\watcher & co\Scripts\python.exe",
         env={"USERDOMAIN": "BOX", "USERNAME": "Zoë"},
-        home=folder,
-        base_folder=folder,
-        state_dir=folder,
     )
     file = folder / "task.xml"
     file.write_bytes(windows.render(here))

@@ -25,51 +25,28 @@ def get_manager(platform: str) -> Manager:
     return MANAGERS[platform]
 
 
-def make_login_item(  # noqa: PLR0913 - all named at the call
-    *,
-    platform: str,
-    executable: str,
-    env: Mapping[str, str],
-    home: Path,
-    base_folder: Path,
-    state_dir: Path,
-    user_id: int = 0,
-    headless: bool = False,
+def make_login_item(
+    host_info: HostInfo, state_dir: Path, *, headless: bool, executable: str = sys.executable
 ) -> LoginItem:
-    """The item that starts this installation at login; relative paths in `env` are below `base_folder`.
+    """The item that starts this installation at login; relative paths in the environment are below this folder.
 
     `-P` prevents the daemon's start folder (the home, on Linux) from providing a module named `watcher`; `-OO` drops
     the docstrings, which saves 1.5 MB of memory.
     """
-    python = Path(executable)
-    if platform == "win32" and python.name.lower() == "python.exe":
+    python, env, user_id = Path(executable), host_info.env, 0
+    if sys.platform != "win32":
+        user_id = os.getuid()
+    if host_info.platform == "win32" and python.name.lower() == "python.exe":
         python = python.with_name("pythonw.exe")  # no console window
     config_home = env.get("XDG_CONFIG_HOME", "")
     return LoginItem(
         argv=(str(python), "-OO", "-P", "-m", "watcher", "run"),
-        home=home,
+        home=host_info.home,
         state_dir=state_dir,
-        config_home=Path(config_home) if config_home.startswith("/") else home / ".config",
-        env={name: str(base_folder / env[name]) for name in PATH_VARIABLES if env.get(name)},
+        config_home=Path(config_home) if config_home.startswith("/") else host_info.home / ".config",
+        env={name: str(Path.cwd() / env[name]) for name in PATH_VARIABLES if env.get(name)},
         session_env={name: env[name] for name in _SESSION_VARIABLES if env.get(name)},
         user_id=user_id,
         user="\\".join(filter(None, (env.get("USERDOMAIN"), env.get("USERNAME")))),
-        headless=headless,
-    )
-
-
-def make_current_login_item(host_info: HostInfo, state_dir: Path, *, headless: bool) -> LoginItem:
-    """The item that starts the program of this process."""
-    user_id = 0
-    if sys.platform != "win32":
-        user_id = os.getuid()
-    return make_login_item(
-        platform=host_info.platform,
-        executable=sys.executable,
-        env=host_info.env,
-        home=host_info.home,
-        base_folder=Path.cwd(),
-        state_dir=state_dir,
-        user_id=user_id,
         headless=headless,
     )

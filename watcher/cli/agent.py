@@ -26,7 +26,7 @@ from watcher.agent import (
     Step,
     perform_steps,
 )
-from watcher.agent.managers import get_manager, make_current_login_item
+from watcher.agent.managers import get_manager, make_login_item
 from watcher.agent.systemd import has_desktop
 from watcher.cli.context import create_private_file, describe_removal, find_paths, load_effective_config, open_store
 from watcher.cli.output import echo, echo_wrapped, format_toml
@@ -159,7 +159,7 @@ def _resolve_agent(headless: bool | None) -> tuple[Paths, LoginItem, Manager]:  
     environment = create_environment()
     host_info = environment.read_host_info()
     paths = resolve_paths(host_info.env, host_info.home)
-    item = make_current_login_item(host_info, paths.state_dir, headless=bool(headless))
+    item = make_login_item(host_info, paths.state_dir, headless=bool(headless))
     if headless is None and host_info.platform == "linux":
         item = structs.replace(item, headless=not has_desktop(environment.run, item))
     return paths, item, get_manager(host_info.platform)

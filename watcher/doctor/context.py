@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from watcher.agent import LoginItem, Manager
-from watcher.agent.managers import get_manager, make_current_login_item
+from watcher.agent.managers import get_manager, make_login_item
 from watcher.config import loader as configuration
 from watcher.config import secrets
 from watcher.config.loader import Config
@@ -111,7 +111,7 @@ def _find_agent(host_info: HostInfo, paths: Paths) -> tuple[Manager | None, Logi
         manager = get_manager(host_info.platform)
     except UsageError:
         return None, None
-    return manager, make_current_login_item(host_info, paths.state_dir, headless=True)
+    return manager, make_login_item(host_info, paths.state_dir, headless=True)
 
 
 def _make_desktop_query(host_info: HostInfo) -> Callable[[], str]:
