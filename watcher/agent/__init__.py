@@ -134,19 +134,6 @@ class RemovePath(Struct, frozen=True):
             raise AgentError(f"{self.path}: cannot be removed ({error.strerror}); remove it by hand") from error
 
 
-class MakeFolder(Struct, frozen=True):
-    """Creates a folder, if there is none."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return f"make folder {self.path}"
-
-    def perform(self, _run: Run, _wait: Wait, _env: Mapping[str, str]) -> None:
-        """Creates its parents too."""
-        self.path.mkdir(parents=True, exist_ok=True)
-
-
 class RunProgram(Struct, frozen=True):
     """Runs a program of the system."""
 
@@ -191,7 +178,7 @@ class WaitUntilGone(Struct, frozen=True):
         )
 
 
-Step = WriteFile | RemovePath | MakeFolder | RunProgram | WaitUntilGone
+Step = WriteFile | RemovePath | RunProgram | WaitUntilGone
 
 
 def perform_steps(steps: Sequence[Step], *, run: Run, wait: Wait, env: Mapping[str, str]) -> None:

@@ -44,7 +44,7 @@ def plan_install(item: agent.LoginItem) -> list[agent.Step]:
     """Removes an older job first: a job keeps the file that it was loaded with."""
     domain, hint = _get_domain(item), "log in at the Mac's own screen and try again"
     return [
-        agent.MakeFolder(_get_log_path(item).parent),
+        agent.RunProgram(("mkdir", "-p", str(_get_log_path(item).parent))),  # launchd does not make it
         *_plan_unload(item),
         agent.WriteFile(get_path(item), render(item)),
         agent.RunProgram(("launchctl", "enable", f"{domain}/{LABEL}"), may_fail=True),  # undoes an earlier `disable`
