@@ -110,7 +110,6 @@ def test_the_task_runs_longer_than_three_days_and_on_battery(tmp_path: Path) -> 
         "<ExecutionTimeLimit>PT0S</ExecutionTimeLimit>",
         "<DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>",
         "<StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>",
-        "<MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>",
         "<LogonType>InteractiveToken</LogonType>",
         "<RunLevel>LeastPrivilege</RunLevel>",
         "<Arguments>-OO -P -m watcher run</Arguments>",

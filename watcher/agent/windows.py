@@ -35,7 +35,14 @@ def render(item: LoginItem) -> bytes:
     _add_text(principal, "UserId", item.user)
     _add_text(principal, "LogonType", "InteractiveToken")
     _add_text(principal, "RunLevel", "LeastPrivilege")
-    _add_settings(ET.SubElement(task, "Settings"))
+    settings = ET.SubElement(task, "Settings")  # the others keep their defaults
+    _add_text(settings, "DisallowStartIfOnBatteries", "false")
+    _add_text(settings, "StopIfGoingOnBatteries", "false")
+    _add_text(settings, "StartWhenAvailable", "true")
+    _add_text(settings, "ExecutionTimeLimit", "PT0S")  # the default ends a task after 72 hours
+    restart = ET.SubElement(settings, "RestartOnFailure")
+    _add_text(restart, "Interval", "PT1M")
+    _add_text(restart, "Count", "10")
     action = ET.SubElement(ET.SubElement(task, "Actions", Context="Author"), "Exec")
     program, *arguments = item.argv
     _add_text(action, "Command", program)
@@ -86,28 +93,6 @@ def describe_logs(item: LoginItem) -> str:
 def describe_next_steps(item: LoginItem) -> str:
     """A task sees only the user's persistent variables: those of this shell must be made persistent."""
     return "\n".join(f'so that it finds the same files: setx {name} "{value}"' for name, value in item.env.items())
-
-
-def _add_settings(settings: ET.Element) -> None:
-    for name, value in (
-        ("MultipleInstancesPolicy", "IgnoreNew"),
-        ("DisallowStartIfOnBatteries", "false"),
-        ("StopIfGoingOnBatteries", "false"),
-        ("AllowHardTerminate", "true"),
-        ("StartWhenAvailable", "true"),
-        ("RunOnlyIfNetworkAvailable", "false"),
-        ("AllowStartOnDemand", "true"),
-        ("Enabled", "true"),
-        ("Hidden", "false"),
-        ("RunOnlyIfIdle", "false"),
-        ("WakeToRun", "false"),
-        ("ExecutionTimeLimit", "PT0S"),  # the default ends a task after 72 hours
-        ("Priority", "7"),
-    ):
-        _add_text(settings, name, value)
-    restart = ET.SubElement(settings, "RestartOnFailure")
-    _add_text(restart, "Interval", "PT1M")
-    _add_text(restart, "Count", "10")
 
 
 def _add_text(parent: ET.Element, name: str, text: str) -> None:
