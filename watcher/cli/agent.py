@@ -28,13 +28,13 @@ from watcher.agent import (
 )
 from watcher.agent.managers import get_manager, make_login_item
 from watcher.agent.systemd import has_desktop
-from watcher.cli.context import create_private_file, describe_removal, find_paths, load_effective_config, open_store
+from watcher.cli.context import create_private_file, describe_removal, find_paths, load_effective_config
 from watcher.cli.output import echo, echo_wrapped, format_toml
+from watcher.cli.status import load_status
 from watcher.cli.status_text import StatusFormatter
 from watcher.config.file import MAX_FILE_BYTES
 from watcher.core.model import CA_BUNDLE_VARIABLES, NetworkSettings
 from watcher.errors import WatcherError
-from watcher.status.document import is_heartbeat_recent
 from watcher.system import clock
 from watcher.system.environment import create_environment, read_host_info
 from watcher.system.files import read_file
@@ -84,20 +84,16 @@ def install(*, dry_run: bool, headless: bool | None, writes_network: bool) -> No
         for line in [*map(str, manager.plan_install(item)), *unseen]:
             echo_wrapped(line)
         return
-    file, previous = manager.get_path(item), None
-    with suppress(OSError):
-        previous = file.read_bytes()
+    is_new = not manager.get_path(item).exists()
     process_id = Lock(paths.state_dir).read_holder_pid()
     if process_id is not None and not manager.get_state(item, create_environment().run).running:
         echo_wrapped(f"A watcher runs in the foreground (process {process_id}): end it, and the login item takes over.")
     try:
         _perform_steps(manager.plan_install(item), item)
     except AgentError:
-        with suppress(AgentError, OSError):  # an item that does not start must not be there
-            if previous is None:
+        if is_new:  # an item that does not start must not be there
+            with suppress(AgentError):
                 _perform_steps(manager.plan_uninstall(item), item)
-            else:
-                file.write_bytes(previous)
         raise
     echo_wrapped(f"Installed for {manager.NAME} and started: {manager.get_path(item)}")
     for line in [*_format_log_lines(manager, item), *_list_notes(manager, item, paths), *unseen]:
@@ -132,7 +128,10 @@ def status(context: click.Context) -> None:
     """Say whether it is installed and runs, and where its logs are; exit code 1 where it is not or does not."""
     paths, item, manager = _resolve_agent(headless=True)
     state = manager.get_state(item, create_environment().run)
-    heartbeat, is_alive = _read_heartbeat(paths)
+    now = clock.utc_now()
+    document = load_status(paths, now)
+    seen = document.daemon_seen_at
+    heartbeat = "none yet" if seen is None else StatusFormatter(now, clock.LocalZone()).format_ago(seen)
     installed = "installed" if state.installed else "not installed: run `watcher agent install`"
     if state.installed and not state.current:
         installed = "installed by another version or environment: run `watcher agent install` to renew it"
@@ -142,7 +141,7 @@ def status(context: click.Context) -> None:
     click.echo(f"file: {manager.get_path(item)}")
     for line in _format_log_lines(manager, item):
         click.echo(line)
-    if not (state.installed and (is_alive if state.running is None else state.running)):
+    if not (state.installed and (document.daemon_running if state.running is None else state.running)):
         context.exit(1)
 
 
@@ -229,13 +228,11 @@ def _write_network(paths: Paths, *, dry_run: bool) -> str:
     if found["proxy"] and "://" not in found["proxy"]:
         found["proxy"] = f"http://{found['proxy']}"
     table = {key: value for key, value in found.items() if value}
-    keys, written = ", ".join(table), _read_network_table(paths)
+    keys = ", ".join(table)
     if not table:
         return "This shell has neither a proxy nor certificates of its own: [network] stays as it is."
-    if written:
-        missing = ", ".join(key for key in table if key not in written)
-        rest = f": add {missing} to it by hand" if missing else ", with the same keys"
-        return f"{paths.config_file} has a [network] table already{rest}."
+    if _read_network_table(paths):
+        return f"{paths.config_file} has a [network] table already, which stays as it is; this shell sets {keys}."
     if dry_run:
         return f"write {keys} into [network] of {paths.config_file}"
     load_effective_config()  # never add to a config that cannot be read
@@ -246,18 +243,6 @@ def _write_network(paths: Paths, *, dry_run: bool) -> str:
     with paths.config_file.open("a", encoding="utf-8") as file:
         file.write(f"\n{format_toml({'network': table})}\n")
     return f"Wrote {keys} into [network] of {paths.config_file}"
-
-
-def _read_heartbeat(paths: Paths) -> tuple[str, bool]:
-    """When the daemon last reported, in words, and whether that is recent enough for it to be alive."""
-    now = clock.utc_now()
-    heartbeat = None
-    with suppress(WatcherError), open_store(paths, now) as store:
-        heartbeat = store.facts.load("heartbeat")
-    if heartbeat is None:
-        return "none yet", False
-    ago = StatusFormatter(now, clock.LocalZone()).format_ago(heartbeat[1])
-    return (f"stopped {ago}", False) if heartbeat[0] == "stopped" else (ago, is_heartbeat_recent(heartbeat[1], now))
 
 
 # --- `watcher uninstall` --------------------------------------------------------------------------------------------
