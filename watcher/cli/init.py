@@ -27,10 +27,10 @@ from watcher.core.model import Command
 from watcher.core.rules.diagnostics import suggest_word
 from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
+from watcher.doctor import DesktopUnavailableError
+from watcher.doctor.context import describe_desktop
 from watcher.errors import ConfigError, UsageError, WatcherError
 from watcher.notifiers import NOTIFIERS
-from watcher.notifiers.desktop import linux
-from watcher.notifiers.desktop.windows import is_wsl
 from watcher.polling.fetch import find_logins
 from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
@@ -221,14 +221,10 @@ def _run(context: click.Context, command: click.Command, **options: Any) -> int:
 
 
 def find_desktop_problem(host_info: HostInfo) -> str:
-    """Why no notification can be shown on this machine; empty if one can, or if only a test would tell."""
-    if host_info.platform in ("darwin", "win32") or is_wsl(host_info.env):
-        return ""
-    from watcher.notifiers.desktop.dbus_connection import NoReplyError, UnreachableError  # noqa: PLC0415 - only here
-
+    """Why no notification can be shown on this machine; empty if one can."""
     try:
-        linux.get_server_info(host_info.env)
-    except (UnreachableError, NoReplyError) as error:
+        describe_desktop(host_info)
+    except DesktopUnavailableError as error:
         return str(error)
     return ""
 

@@ -1,7 +1,7 @@
 """Collects the `DoctorContext`: config, logins, database, daemon and login item of this machine."""
 
 import shutil
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from watcher.agent import LoginItem, Manager
@@ -65,7 +65,7 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
         manager=manager,
         agent_item=item,
         send=environment.send,
-        query_desktop=_make_desktop_query(host_info),
+        query_desktop=partial(describe_desktop, host_info),
     )
 
 
@@ -114,32 +114,24 @@ def _find_agent(host_info: HostInfo, paths: Paths) -> tuple[Manager | None, Logi
     return manager, make_login_item(host_info, paths.state_dir, headless=True)
 
 
-def _make_desktop_query(host_info: HostInfo) -> Callable[[], str]:
-    programs = _DESKTOP_PROGRAMS.get(host_info.platform)
+def describe_desktop(host_info: HostInfo) -> str:
+    """What shows notifications on this machine.
 
-    def query() -> str:
-        if programs is None:
-            try:
-                return _query_dbus(host_info)
-            except DesktopUnavailableError:
-                program = windows.find_wsl_powershell(host_info.env) if windows.is_wsl(host_info.env) else None
-                if program is None:
-                    raise
-                return f"shown by Windows ({program}), which does not report whether a notification was seen"
+    Raises:
+        DesktopUnavailableError: nothing does.
+    """
+    programs = _DESKTOP_PROGRAMS.get(host_info.platform)
+    if programs is not None:
         found = [name for name in programs if shutil.which(name, path=host_info.env.get("PATH"))]
         if not found:
             raise DesktopUnavailableError(f"none of {', '.join(programs)} is on PATH; fix PATH where the watcher runs")
         return f"shown by {found[0]}; the system does not report whether a notification was seen"
+    from watcher.notifiers.desktop.dbus_connection import NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
 
-    return query
-
-
-def _query_dbus(host_info: HostInfo) -> str:
-    try:
-        from watcher.notifiers.desktop.dbus_connection import NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
-    except ImportError:
-        raise DesktopUnavailableError("the library jeepney is not installed; pip install jeepney") from None
     try:
         return f"{linux.get_server_info(host_info.env)} answers on the session bus"
     except (NoReplyError, UnreachableError) as error:
-        raise DesktopUnavailableError(str(error)) from None
+        program = windows.find_wsl_powershell(host_info.env) if windows.is_wsl(host_info.env) else None
+        if program is None:
+            raise DesktopUnavailableError(str(error)) from None
+        return f"shown by Windows ({program}), which does not report whether a notification was seen"
