@@ -6,13 +6,12 @@ On a terminal it asks before each step; without one, options choose the steps.
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from msgspec import Struct
 
 from watcher.cli.agent import install
 from watcher.cli.check import check
@@ -71,9 +70,6 @@ default = ["desktop"]
 # [rules]
 # use = ["reset-reminders"]
 """
-_CHANNEL_EXAMPLE = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("# More channels;") : CONFIG_TEMPLATE.index("[route]")]
-_ROUTE_SECTION = CONFIG_TEMPLATE[CONFIG_TEMPLATE.index("[route]") : CONFIG_TEMPLATE.index("# [quiet]")]
-
 NEXT_COMMANDS = {
     "check": ("watcher check", "poll once, and show the result"),
     "test": ("watcher notify test", "does a notification reach you?"),
@@ -83,15 +79,10 @@ NO_CHANNEL_MESSAGE = (
     "No alert is sent from this machine until it has a channel: `watcher channels add slack --url ADDRESS`."
 )
 ADD_CHANNEL_COMMAND = ("watcher channels add", "where alerts go: slack, discord, ntfy, email, ...")
-OFFERED_CHANNELS = ("slack", "discord", "ntfy")
-_DESKTOP_TABLE = '[channels.desktop]\ntype = "desktop"\n'
+OFFERED_CHANNELS = {"slack": "url", "discord": "url", "ntfy": "topic"}
+"""Type -> the setting that has its address."""
 
-
-class RequestedChannel(Struct, frozen=True):
-    """A channel that the user chose."""
-
-    type: str  # slack, discord, ntfy
-    address: str  # URL of a webhook, or a topic; or a reference: env:NAME, file:PATH, cmd:ARGV
+_DESKTOP_TABLE = '[channels.desktop]\ntype = "desktop"\n\n'
 
 
 @click.command()
@@ -131,7 +122,7 @@ def init(  # noqa: PLR0913 - what the command takes
     own = paths.resolve_paths(host_info.env, host_info.home)
     can_ask = is_interactive() and not is_confirmed
     has_login = _report_logins(host_info, own)
-    sends = _write_files(host_info, own, [_parse_channel(text) for text in given], can_ask=can_ask)
+    sends = _write_files(host_info, own, dict(map(_parse_channel, given)), can_ask=can_ask)
     if not has_login:
         _echo_paragraph("No login was found: sign in to one of the tools first, then run `watcher init` again.")
     done: dict[str, bool] = {}  # step -> whether it succeeded
@@ -187,11 +178,13 @@ def _report_logins(host_info: HostInfo, own: Paths) -> bool:
     return any(is_found for _, _, is_found in rows)
 
 
-def _write_files(host_info: HostInfo, own: Paths, channels: Sequence[RequestedChannel], *, can_ask: bool) -> bool:
+def _write_files(host_info: HostInfo, own: Paths, channels: Mapping[str, str], *, can_ask: bool) -> bool:
     """Write the missing files; returns whether there is a channel for alerts."""
     is_first = not may_exist(own.config_file)
     if channels and not is_first:
-        raise UsageError(f"{own.config_file} is there already: add one by `watcher channels add {channels[0].type}`")
+        raise UsageError(
+            f"{own.config_file} is there already: add one by `watcher channels add {next(iter(channels))}`"
+        )
     no_desktop = find_desktop_problem(host_info) if is_first else ""
     if no_desktop:
         _echo_paragraph(f"Notifications cannot be shown here: {no_desktop}.")
@@ -262,41 +255,25 @@ def _load_overrides(paths: Paths) -> dict[str, Overrides]:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def list_files(
-    paths: Paths, channels: Sequence[RequestedChannel], *, has_desktop: bool
-) -> Iterator[tuple[Path, str, bool]]:
+def list_files(paths: Paths, channels: Mapping[str, str], *, has_desktop: bool) -> Iterator[tuple[Path, str, bool]]:
     """Every file to write: path, text, and whether it is generated, to be renewed after an upgrade."""
-    for each in channels:
-        if each.type != "ntfy" and not is_reference(each.address):  # a topic is in the config itself
-            yield get_secret_path(paths, each), each.address + "\n", False
-    yield paths.config_file, render_config(paths, channels, has_desktop=has_desktop), False
+    yield paths.config_file, render_config(channels, has_desktop=has_desktop), False
     yield paths.rules_dir / "default.toml", read_default_rules()[1], False
     yield paths.config_dir / "watcher.schema.json", format_schema(json_schema.build_config_schema()), True
     yield paths.rules_dir / "rules.schema.json", format_schema(build_rules_schema()), True
     yield paths.providers_dir / "providers.schema.json", format_schema(json_schema.build_provider_schema()), True
 
 
-def get_secret_path(paths: Paths, requested_channel: RequestedChannel) -> Path:
-    """The file for the address of a channel: it is a secret, because anyone who has it can send."""
-    return paths.config_dir / f"{requested_channel.type}.secret"
-
-
-def render_config(paths: Paths, channels: Sequence[RequestedChannel], *, has_desktop: bool) -> str:
+def render_config(channels: Mapping[str, str], *, has_desktop: bool) -> str:
     """The text of the config, with the chosen channels, and the desktop if it can show notifications."""
+    text = CONFIG_TEMPLATE if has_desktop else CONFIG_TEMPLATE.replace(_DESKTOP_TABLE, "")
     tables = ""
-    for each in channels:
-        key = "topic" if each.type == "ntfy" else "url"
-        is_in_config = key == "topic" or is_reference(each.address)
-        value = each.address if is_in_config else f"file:{get_secret_path(paths, each)}"
-        tables += format_toml({"channels": {each.type: {"type": each.type, key: value}}}).strip() + "\n\n"
-    names = [*(["desktop"] if has_desktop else []), *(each.type for each in channels)]
-    text = CONFIG_TEMPLATE if has_desktop else CONFIG_TEMPLATE.replace(_DESKTOP_TABLE + "\n", "")
-    if channels:
-        text = text.replace(_CHANNEL_EXAMPLE, tables)
-    elif has_desktop:
-        return text
+    for kind, address in channels.items():
+        tables += format_toml({"channels": {kind: {"type": kind, OFFERED_CHANNELS[kind]: address}}}) + "\n"
+    names = [*(["desktop"] if has_desktop else []), *channels]
     note = "" if names else "                    # no alert is sent; `watcher channels add` adds a channel here"
-    return text.replace(_ROUTE_SECTION, f"[route]\n{format_toml({'default': names}).strip()}{note}\n\n")
+    default = format_toml({"default": names}).strip() + note
+    return text.replace("[route]\n", f"{tables}[route]\n").replace('default = ["desktop"]', default)
 
 
 def _write_file(path: Path, text: str, *, overwrite: bool) -> str:
@@ -364,29 +341,29 @@ def _install_plugin(path: Path) -> bool:
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
-def _parse_channel(text: str) -> RequestedChannel:
-    """`slack=env:SLACK_WEBHOOK_URL`."""
+def _parse_channel(text: str) -> tuple[str, str]:
+    """`slack=env:SLACK_WEBHOOK_URL`: the type and the address."""
     kind, _, address = text.partition("=")
     if kind not in OFFERED_CHANNELS or not address:
-        hint = f"{suggest_word(kind, OFFERED_CHANNELS)}; `watcher channels add` adds any other"
+        hint = f"{suggest_word(kind, tuple(OFFERED_CHANNELS))}; `watcher channels add` adds any other"
         raise UsageError(f"--channel takes TYPE=ADDRESS, such as slack=env:SLACK_WEBHOOK_URL, not `{kind}`; {hint}")
     if problem := _find_address_problem(kind, address):
         raise UsageError(f"--channel {kind}: {problem}")
-    return RequestedChannel(kind, address)
+    return kind, address
 
 
 def _find_address_problem(kind: str, address: str) -> str:
     if is_reference(address):
         return ""
     try:
-        NOTIFIERS[kind].settings_class(**{"topic" if kind == "ntfy" else "url": address})
+        NOTIFIERS[kind].settings_class(**{OFFERED_CHANNELS[kind]: address})
     except ValueError as error:
         return str(error)
     return ""
 
 
-def _ask_for_channels(*, has_desktop: bool) -> list[RequestedChannel]:
-    """Ask for channels until the answer is valid."""
+def _ask_for_channels(*, has_desktop: bool) -> dict[str, str]:
+    """Ask for channels until the answer is valid; type -> address."""
     click.echo("")
     while True:
         where = "Also notify by" if has_desktop else "Notify by"
@@ -396,21 +373,23 @@ def _ask_for_channels(*, has_desktop: bool) -> list[RequestedChannel]:
         unknown = next((kind for kind in kinds if kind not in OFFERED_CHANNELS), None)
         if unknown is None:
             break
-        click.echo(f"  `{unknown}` is not offered here: {suggest_word(unknown, OFFERED_CHANNELS)}")
-    found = [_ask_for_address(kind) for kind in kinds]
-    return [each for each in found if each is not None]
+        click.echo(f"  `{unknown}` is not offered here: {suggest_word(unknown, tuple(OFFERED_CHANNELS))}")
+    found = {kind: _ask_for_address(kind) for kind in kinds}
+    return {kind: address for kind, address in found.items() if address}
 
 
-def _ask_for_address(kind: str) -> RequestedChannel | None:
-    """Ask for the address of a channel until it is valid; None if it is left out."""
-    is_topic = kind == "ntfy"
+def _ask_for_address(kind: str) -> str:
+    """Ask for the address of a channel until it is valid; empty if it is left out."""
+    is_topic = OFFERED_CHANNELS[kind] == "topic"
     prompt = "Topic (choose one that cannot be guessed)" if is_topic else "Address of its incoming webhook (not shown)"
     while True:
-        address = click.prompt(f"{kind}: {prompt}", default="", show_default=False, hide_input=not is_topic).strip()
+        address: str = click.prompt(
+            f"{kind}: {prompt}", default="", show_default=False, hide_input=not is_topic
+        ).strip()
         if not address:
             click.echo(f"  {kind} is left out; `watcher channels add {kind}` adds it later")
-            return None
+            return ""
         if problem := _find_address_problem(kind, address):
             click.echo(f"  {problem}; try again, or Enter to leave {kind} out")
         else:
-            return RequestedChannel(kind, address)
+            return address
