@@ -118,7 +118,7 @@ def to_bytes(text):
 
 
 def build_results(*lines):
-    return list(build_poll_results(read_history_lines(map(to_bytes, lines), "readings.jsonl", set())))
+    return list(build_poll_results(read_history_lines(map(to_bytes, lines), "readings.jsonl")))
 
 
 def test_a_line_of_the_contract_becomes_a_reading():
@@ -200,8 +200,14 @@ def test_a_balance_in_dollars_is_money():
             "readings.jsonl, line 2: `used_percent`: Expected `float | null`, got `str`",
         ),
         (line(), "readings.jsonl, line 2: neither `window` nor `error` is given"),
-        (line(at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `at` has no time zone"),
-        (line(resets_at="2026-03-02T09:00:00", window="w"), "readings.jsonl, line 2: `resets_at` has no time zone"),
+        (
+            line(at="2026-03-02T09:00:00", window="w"),
+            "readings.jsonl, line 2: `at`: Expected `datetime` with a timezone component",
+        ),
+        (
+            line(resets_at="2026-03-02T09:00:00", window="w"),
+            "readings.jsonl, line 2: `resets_at`: Expected `datetime` with a timezone component",
+        ),
         (
             line(at="2026-03-02T08:00:00Z", window="w"),
             "08:00:00Z is earlier than the line before it; sort by `at`",
@@ -236,22 +242,19 @@ def test_a_null_account_is_no_account():
 @pytest.mark.parametrize(
     ("parts", "wrong"),
     [
-        ({"at": "9999-12-31T23:59:59-14:00"}, "`at` is not between the years 2001 and 2200"),
-        ({"at": "0001-01-01T00:00:00Z"}, "`at` is not between the years 2001 and 2200"),
-        ({"resets_at": "9999-12-31T23:59:59Z"}, "`resets_at` is not between the years 2001 and 2200"),
-        ({"used_percent": 1e300}, "`used_percent` is no number up to 1e+15; where it is unknown, leave it out"),
-        ({"remaining": "sNaN"}, "`remaining` is no number up to 1e+15; where it is unknown, leave it out"),
-        ({"limit": "Infinity"}, "`limit` is no number up to 1e+15; where it is unknown, leave it out"),
-        (
-            {"window_seconds": 10**18},
-            "`window_seconds` is not between 0 and ten years; where it is unknown, leave it out",
-        ),
+        ({"at": "9999-12-31T23:59:59-14:00"}, "9999-12-31T23:59:59-14:00 is not between the years 2001 and 2199"),
+        ({"at": "0001-01-01T00:00:00Z"}, "0001-01-01T00:00:00+00:00 is not between the years 2001 and 2199"),
+        ({"resets_at": "9999-12-31T23:59:59Z"}, "9999-12-31T23:59:59+00:00 is not between the years 2001 and 2199"),
+        ({"used_percent": 1e300}, "`used_percent`: Expected `float` <= 1000000000000000.0"),
+        ({"remaining": "sNaN"}, "`sNaN` is no number up to 1e+15"),
+        ({"limit": "Infinity"}, "`Infinity` is no number up to 1e+15"),
+        ({"window_seconds": 10**18}, "`window_seconds`: Expected `int` <= 315360000"),
     ],
 )
 def test_an_impossible_time_or_number_is_named_with_its_line(parts, wrong):
     with pytest.raises(UsageError) as caught:
         build_results(line(window="five_hour"), line(window="five_hour", **parts))
-    assert str(caught.value) == f"readings.jsonl, line 2: {wrong}"
+    assert str(caught.value).startswith(f"readings.jsonl, line 2: {wrong}")
 
 
 def test_a_value_of_the_wrong_type_is_named_by_its_key():
@@ -275,8 +278,5 @@ def test_a_misspelled_key_is_an_error(parts, said):
     assert said in str(refused.value)
 
 
-def test_unknown_keys_are_collected():
-    others: set[str] = set()
-    lines = [line(window="five_hour", used_percent=1, plan="max"), line(error="timeout", attempt=2)]
-    assert len(list(read_history_lines(map(str.encode, lines), "readings.jsonl", others))) == 2
-    assert others == {"plan", "attempt"}
+def test_unknown_keys_are_ignored():
+    assert build_results(line(window="five_hour", plan="max")) == build_results(line(window="five_hour"))

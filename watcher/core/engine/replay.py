@@ -6,16 +6,16 @@ missing readings are evaluated whenever time alone may change them, as in the da
 """
 
 import codecs
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from statistics import median
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from watcher.core.engine import evaluator
 from watcher.core.engine.evaluator import EvaluationResult
@@ -30,8 +30,7 @@ from watcher.errors import UsageError
 MAX_LINE_LENGTH = 100_000
 MAX_NUMBER = 10**15  # more is junk, and would mislead or overflow
 MAX_WINDOW_S = 3650 * 86400
-MIN_TIME = datetime(2001, 1, 1, tzinfo=UTC)
-MAX_TIME = datetime(2200, 1, 1, tzinfo=UTC)
+MIN_YEAR, MAX_YEAR = 2001, 2199
 READING_FORMAT_HINT = 'one reading is {"at": ..., "provider": ..., "window": ...}'
 _KEY_ERROR_PATTERN = re.compile(r"(?P<what>.*) - at `\$\.(?P<key>\w+)`")
 
@@ -45,17 +44,17 @@ MIN_PAUSES = 2
 class HistoryLine(Struct, frozen=True, kw_only=True):
     """One line. Unknown is null or left out."""
 
-    at: datetime
+    at: Annotated[datetime, Meta(tz=True)]
     provider: str
     account: str | None = None
     account_name: str | None = None
     window: str | None = None
-    used_percent: float | None = None
+    used_percent: Annotated[float, Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)] | None = None
     used: Decimal | None = None
     limit: Decimal | None = None
     remaining: Decimal | None = None
-    resets_at: datetime | None = None
-    window_seconds: int | None = None
+    resets_at: Annotated[datetime, Meta(tz=True)] | None = None
+    window_seconds: Annotated[int, Meta(ge=0, le=MAX_WINDOW_S)] | None = None
     unlimited: bool = False
     blocked: bool | None = None
     unit: str | None = None
@@ -74,13 +73,12 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
 LINE_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(HistoryLine))
 
 
-def read_history_lines(lines: Iterable[bytes], path: str, ignored_keys: set[str]) -> Iterator[HistoryLine]:
-    """Reads the lines; empty ones are skipped.
+def read_history_lines(lines: Iterable[bytes], path: str) -> Iterator[HistoryLine]:
+    """Reads the lines; empty ones are skipped, and keys of other programs.
 
     Args:
         lines: in time order.
         path: for error messages.
-        ignored_keys: unknown keys are added to it.
 
     Raises:
         UsageError: at the first invalid line, with its number and what is wrong.
@@ -94,7 +92,7 @@ def read_history_lines(lines: Iterable[bytes], path: str, ignored_keys: set[str]
         location = f"{path}, line {number}"
         if len(text) > MAX_LINE_LENGTH:
             raise UsageError(f"{location}: longer than {MAX_LINE_LENGTH} characters; one reading a line is expected")
-        line = _decode_line(text, location, ignored_keys)
+        line = _decode_line(text, location)
         if latest is not None and line.at < latest:
             raise UsageError(
                 f"{location}: {line.at:%Y-%m-%dT%H:%M:%SZ} is earlier than the line before it; sort by `at`"
@@ -107,7 +105,7 @@ _decode_fields = msgspec.json.Decoder(HistoryLine).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _decode_line(text: bytes, location: str, ignored_keys: set[str]) -> HistoryLine:
+def _decode_line(text: bytes, location: str) -> HistoryLine:
     try:
         line, keys = _decode_fields(text), _decode_keys(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
@@ -115,44 +113,18 @@ def _decode_line(text: bytes, location: str, ignored_keys: set[str]) -> HistoryL
         problem = f"`{found['key']}`: {found['what']}" if found else str(error)
         raise UsageError(f"{location}: {problem}; {READING_FORMAT_HINT}") from None
     for key in keys:
-        if key in LINE_KEYS:
-            continue
-        shown = sanitize_for_terminal(key, 40)
-        if (meant := find_close_match(key, LINE_KEYS)) is not None:
-            raise UsageError(f"{location}: unknown key `{shown}`; did you mean `{meant}`?")
-        ignored_keys.add(shown)
+        meant = None if key in LINE_KEYS else find_close_match(key, LINE_KEYS)
+        if meant is not None:
+            raise UsageError(f"{location}: unknown key `{sanitize_for_terminal(key, 40)}`; did you mean `{meant}`?")
     if line.window is None and line.error is None:
         raise UsageError(f"{location}: neither `window` nor `error` is given; {READING_FORMAT_HINT}")
-    at = _convert_to_utc(line.at, "at", location)
-    resets_at = None if line.resets_at is None else _convert_to_utc(line.resets_at, "resets_at", location)
-    _check_numbers(line, location)
-    return msgspec.structs.replace(line, at=at, resets_at=resets_at)
-
-
-def _convert_to_utc(moment: datetime, name: str, location: str) -> datetime:
-    if moment.tzinfo is None:
-        raise UsageError(f"{location}: `{name}` has no time zone; write it with Z or an offset")
-    try:
-        instant = moment.astimezone(UTC)
-    except OverflowError:  # at the ends of the calendar
-        instant = datetime.max.replace(tzinfo=UTC)
-    if not MIN_TIME <= instant < MAX_TIME:
-        raise UsageError(f"{location}: `{name}` is not between the years 2001 and 2200")
-    return instant
-
-
-def _check_numbers(line: HistoryLine, location: str) -> None:
-    for name in ("used_percent", "used", "limit", "remaining"):
-        number = getattr(line, name)
-        is_finite = number is None or (number.is_finite() if isinstance(number, Decimal) else math.isfinite(number))
-        if not is_finite or abs(number or 0) > MAX_NUMBER:
-            raise UsageError(
-                f"{location}: `{name}` is no number up to {MAX_NUMBER:.0e}; where it is unknown, leave it out"
-            )
-    if line.window_seconds is not None and not 0 <= line.window_seconds <= MAX_WINDOW_S:
-        raise UsageError(
-            f"{location}: `window_seconds` is not between 0 and ten years; where it is unknown, leave it out"
-        )
+    for number in (line.used, line.limit, line.remaining):
+        if number is not None and not (number.is_finite() and abs(number) <= MAX_NUMBER):
+            raise UsageError(f"{location}: `{number}` is no number up to {MAX_NUMBER:.0e}")
+    for moment in (line.at, line.resets_at):
+        if moment is not None and not MIN_YEAR <= moment.year <= MAX_YEAR:
+            raise UsageError(f"{location}: {moment.isoformat()} is not between the years {MIN_YEAR} and {MAX_YEAR}")
+    return msgspec.structs.replace(line, at=line.at.astimezone(UTC))
 
 
 def build_poll_results(lines: Iterable[HistoryLine]) -> Iterator[PollResult]:
@@ -191,7 +163,7 @@ def _make_reading(line: HistoryLine) -> Reading:
         limit=line.limit,
         remaining=line.remaining,
         unit=line.unit or ("usd" if is_money else "requests" if has_counts else "percent"),
-        resets_at=line.resets_at,
+        resets_at=line.resets_at and line.resets_at.astimezone(UTC),
         window_seconds=line.window_seconds,
         unlimited=line.unlimited,
         blocked=line.blocked,
