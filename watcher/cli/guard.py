@@ -92,9 +92,8 @@ def parse_expression(text: str, command: str) -> Expression:
     try:
         return parse_with_providers(parse_condition, line)
     except ExpressionError as error:
-        hint = f"; {error.hint}" if error.hint else ""
         caret = " " * error.start + "^" * max(1, min(error.end, len(line)) - error.start)
-        raise UsageError(f"watcher {command}: {error.message}{hint}\n  {line}\n  {caret}") from None
+        raise UsageError(f"watcher {command}: {error.message}\n  {line}\n  {caret}") from None
 
 
 def evaluate_expression(

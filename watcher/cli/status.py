@@ -353,8 +353,7 @@ def parse_selectors(texts: Iterable[str]) -> tuple[Selector, ...]:
         try:
             selector, field = parse_with_providers(parse_selector, text)
         except ExpressionError as error:
-            hint = f"; {error.hint}" if error.hint else ""
-            raise click.UsageError(f"`{text}`: {error.message}{hint}") from None
+            raise click.UsageError(f"`{text}`: {error.message}") from None
         if field:
             raise click.UsageError(f"`{text}`: a series has no `.{field}` here; write `{selector}`")
         selectors.append(selector)

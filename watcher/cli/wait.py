@@ -136,7 +136,7 @@ def _parse_series(text: str) -> Selector:
     try:
         selector, _field = parse_selector(text)
     except ExpressionError as error:
-        raise UsageError(f"--until-reset: {error.message}{f'; {error.hint}' if error.hint else ''}") from None
+        raise UsageError(f"--until-reset: {error.message}") from None
     return selector
 
 

@@ -12,8 +12,8 @@ from watcher.core.rules.vocabulary import (
     PROVIDER_WINDOWS,
     WINDOW_KINDS,
     Unit,
+    find_arithmetic_unit,
     find_common_unit,
-    find_scaled_unit,
     get_count_unit,
     is_currency,
     is_window,
@@ -120,7 +120,7 @@ def test_the_common_unit_of_two_values(left, right, unit):
     ],
 )
 def test_the_unit_of_products_and_quotients(left, operator, right, unit):
-    assert find_scaled_unit(left, operator, right) is unit
+    assert find_arithmetic_unit(left, operator, right) is unit
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ from watcher.core.rules.vocabulary import (
     PROVIDER_WINDOWS,
     WINDOW_KINDS,
     Unit,
+    find_arithmetic_unit,
     find_common_unit,
-    find_scaled_unit,
     get_count_unit,
     is_window,
     known_windows,
@@ -53,36 +53,22 @@ _OPERATOR_CORRECTIONS = {
     "=>": ">=", "=<": "<=", "<>": "!=", "===": "==", "&": "and", "&&": "and", "|": "or", "||": "or",
     "!": "not", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=",
 }  # fmt: skip
-_CHARACTER_HINTS = {
-    "[": "close the account with `]`",
-    "%": "write a percent as `80%` and money as `$12.50`",
-    "$": "write a percent as `80%` and money as `$12.50`",
-    ".": "a series is written without blanks: `claude.five_hour`",
-}
-_DASHED_NAME = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+")
 _SELECTOR_PATTERN = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
 _LONG_WORD_LENGTH = 9  # from here on two typos are an obvious slip
 COMPARISON_OPERATORS = (">", ">=", "<", "<=", "==", "!=")
 _KEYWORDS = ("and", "or", "not", "true", "false", "level")
-_VALUE_HINT = "valid here: a value such as `80%`, or a series"
+_VALUE_HINT = "valid here: a value such as `80%`, or a series such as `claude.five_hour`"
+_LITERAL_HINT = "valid: `80%`, `45m`, `2h`, `7d`, `1h30m`, `$12.50` or `50`"
 
 
 class ExpressionError(Exception):
-    """A mistake in an expression.
+    """A mistake in an expression, and what would be valid: one line. `start` and `end` are offsets into the text."""
 
-    Attributes:
-        message: what is wrong, one line.
-        start: of the wrong part, as an offset into the text.
-        end: of the wrong part; at least one past `start`.
-        hint: what would be valid; empty if the message says it.
-    """
-
-    def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
+    def __init__(self, message: str, start: int, end: int) -> None:
         super().__init__(message)
         self.message = message
         self.start = start
         self.end = max(end, start + 1)
-        self.hint = hint
 
 
 class Token(Struct, frozen=True):
@@ -120,8 +106,8 @@ def parse_clear(text: str, when: ast.Expression, *, level: ast.Literal | None = 
         return parser.parse_all().node
     first = next(ast.iter_comparisons(when), None)
     if first is None:
-        message = "`when` has no comparison that this could belong to"
-        raise ExpressionError(message, 0, len(text), "write a whole condition")
+        message = "`when` has no comparison that this could belong to; write a whole condition"
+        raise ExpressionError(message, 0, len(text))
     measured = first.right if ast.is_constant(first.left) else first.left
     return parser.parse_all(_ParsedNode(measured, first.unit, 0, 0)).node
 
@@ -136,7 +122,7 @@ def parse_literal(text: str) -> ast.Literal:
     is_negative = tokens[0].text == "-"
     amount, *others = tokens[1:] if is_negative else tokens
     if amount.kind != "amount" or others[0].kind != "end":
-        raise ExpressionError(f"{quote_text(text)} is not one value", 0, len(text), "valid: `80%`, `2h`, `$5` or `50`")
+        raise ExpressionError(f"{quote_text(text)} is not one value; {_LITERAL_HINT}", 0, len(text))
     literal = _parse_literal_token(amount)
     return ast.Literal("-" + literal.text, -literal.value, literal.unit) if is_negative else literal
 
@@ -149,7 +135,7 @@ def parse_selector(text: str) -> tuple[ast.Selector, str]:
     """
     first, *others = tokenize(text)
     if first.kind != "selector" or others[0].kind != "end" or first.text in FIELD_UNITS:
-        raise ExpressionError(f"{quote_text(text)} is not a series", 0, len(text), "valid: such as `claude.five_hour`")
+        raise ExpressionError(f"{quote_text(text)} is not a series such as `claude.five_hour`", 0, len(text))
     return parse_selector_token(first)
 
 
@@ -201,17 +187,11 @@ class _Parser:
         parsed = self._parse_condition() if left_operand is None else self._parse_comparison(left_operand)
         token = self.next_token
         if token.kind != "end":
-            hint = "valid here: `and`, `or`, a comparison, or the end"
-            if left_operand is not None:
-                hint = f"write the whole condition, beginning with {left_operand.quoted}"
-            elif token.text.lower() in ("and", "or", "not"):
-                hint = f"write `{token.text.lower()}` in lower case"
-            elif token.text == ")":
-                hint = "there is no `(` that it closes"
-            _raise_error(f"unexpected {quote_text(token.text)}", token, hint)
+            hint = "`and`, `or`, a comparison, or the end" if left_operand is None else "the end, or a whole condition"
+            _raise_error(f"unexpected {quote_text(token.text)}; valid here: {hint}", token)
         self._require_boolean(parsed)
         if ast.is_constant(parsed.node):
-            _raise_error("this does not depend on any reading", parsed, "name a series, as in `claude.five_hour > 80%`")
+            _raise_error("this does not depend on any reading; write such as `claude.five_hour > 80%`", parsed)
         return parsed
 
     def _parse_condition(self) -> _ParsedNode:
@@ -250,37 +230,28 @@ class _Parser:
         if unit is None:
             _raise_not_comparable(left, right)
         if unit in (Unit.BOOLEAN, Unit.TEXT) and operator.text not in ("==", "!="):
-            hint = "valid: `==`, `!=`, or the bare word"
-            _raise_error(f"{left.quoted} is {unit}, which has no order", operator, hint)
+            _raise_error(f"{left.quoted} is {unit}, which has no order; valid: `==` or `!=`", operator)
         if self.next_token.text in COMPARISON_OPERATORS:
-            _raise_error("comparisons do not chain", self.next_token, "write `a > b and b > c`")
+            _raise_error("comparisons do not chain; write `a > b and b > c`", self.next_token)
         return _make_node(ast.Comparison(left.node, operator.text, right.node, unit), Unit.BOOLEAN, left, right)
 
     def _parse_sum(self) -> _ParsedNode:
-        left = self._parse_product()
-        while self.next_token.text in ("+", "-"):
-            operator = self._advance().text
-            right = self._parse_product()
-            unit = find_common_unit(left.unit, right.unit)
-            if unit is None or unit in (Unit.BOOLEAN, Unit.TEXT):
-                verb = "added to" if operator == "+" else "taken from"
-                message = f"{right.quoted} is {right.unit} and {left.quoted} is {left.unit}"
-                raise ExpressionError(f"{message}: one cannot be {verb} the other", left.start, right.end)
-            left = _make_node(ast.Arithmetic(left.node, operator, right.node), unit, left, right)
-        return left
+        return self._parse_arithmetic(("+", "-"), self._parse_product)
 
     def _parse_product(self) -> _ParsedNode:
-        left = self._parse_factor()
-        while self.next_token.text in ("*", "/"):
+        return self._parse_arithmetic(("*", "/"), self._parse_factor)
+
+    def _parse_arithmetic(self, operators: tuple[str, ...], parse_operand: Callable[[], _ParsedNode]) -> _ParsedNode:
+        left = parse_operand()
+        while self.next_token.text in operators:
             operator = self._advance().text
-            right = self._parse_factor()
-            unit = find_scaled_unit(left.unit, operator, right.unit)
+            right = parse_operand()
+            unit = find_arithmetic_unit(left.unit, operator, right.unit)
             if unit is None:
-                verb = "multiplied" if operator == "*" else "divided"
-                message = f"{left.quoted} is {left.unit} and cannot be {verb} by {right.unit}"
-                raise ExpressionError(message, left.start, right.end, "valid: by a plain number such as `2`")
+                message = f"`{operator}` cannot join {left.quoted}, {left.unit}, and {right.quoted}, {right.unit}"
+                raise ExpressionError(message, left.start, right.end)
             if operator == "/" and isinstance(right.node, ast.Literal) and not right.node.value:
-                _raise_error("the result of a division by zero is unknown", right, "divide by something else")
+                _raise_error("the result of a division by zero is unknown; divide by something else", right)
             left = _make_node(ast.Arithmetic(left.node, operator, right.node), unit, left, right)
         return left
 
@@ -302,33 +273,30 @@ class _Parser:
                 _raise_error("this `(` is never closed", token)
             return replace(inner, start=token.start, end=self._advance().end)
         if token.kind == "end":
-            _raise_error("the condition ends too early", token, _VALUE_HINT)
-        hint = f"{_VALUE_HINT} such as `claude.five_hour`"
-        if token.text == "*":
-            hint = "write `*.*` for every window, or `*.weekly` for every weekly one"
-        raise ExpressionError(f"unexpected {quote_text(token.text)}", token.start, token.end, hint)
+            _raise_error(f"the condition ends too early; {_VALUE_HINT}", token)
+        hint = "`*.*` is every window, `*.weekly` every weekly one" if token.text == "*" else _VALUE_HINT
+        raise ExpressionError(f"unexpected {quote_text(token.text)}; {hint}", token.start, token.end)
 
     def _parse_word(self, token: Token) -> _ParsedNode:
         word = token.text
         if word in ("and", "or", "not"):
-            _raise_error(f"unexpected {quote_text(word)}", token, _VALUE_HINT)
+            _raise_error(f"unexpected {quote_text(word)}; {_VALUE_HINT}", token)
         if word in ("true", "false"):
             return _ParsedNode(ast.Literal(word, word == "true", Unit.BOOLEAN), Unit.BOOLEAN, token.start, token.end)
         if word == "level":
             if self.level is None:
-                _raise_error("`level` has no value here", token, "give the rule `levels`, or write the value")
+                _raise_error("`level` has no value here; give the rule `levels`, or write the value", token)
             return _ParsedNode(self.level, self.level.unit, token.start, token.end)
         if word not in FIELD_UNITS:
             selector, field = parse_selector_token(token)
         elif self.subject is not None:
             selector, field = self.subject, word
         else:
-            hint = f"name one, as in `claude.five_hour.{word}`"
-            _raise_error(f"`{word}` belongs to the rule's first series, and there is none", token, hint)
+            _raise_error(f"`{word}` of which series? write such as `claude.five_hour.{word}`", token)
         field = field or "used_percent"
         unit = FIELD_UNITS[field]
         if unit is Unit.TEXT:
-            _raise_error(f"`{field}` is text, for `title` and `message` only", token, "valid: such as `not up`")
+            _raise_error(f"`{field}` is text, for `title` and `message` only; valid: such as `not up`", token)
         if unit is Unit.AMOUNT:
             unit = get_count_unit(selector.provider, selector.window)
         return _ParsedNode(ast.FieldReference(word, selector, field), unit, token.start, token.end)
@@ -345,12 +313,8 @@ class _Parser:
     def _require_boolean(self, part: _ParsedNode) -> None:
         if part.unit is Unit.BOOLEAN:
             return
-        hint = f"compare it, as in `{part.node} > {part.unit.example.partition('`')[0]}`"
-        if isinstance(part.node, ast.Literal):
-            fields = [name for name, unit in FIELD_UNITS.items() if find_common_unit(unit, part.unit) is not None]
-            field = f".{fields[0]}" if fields and part.unit is not Unit.PERCENT else ""
-            hint = f"compare something with it, as in `{self.subject or 'claude.five_hour'}{field} < {part.node}`"
-        _raise_error(f"{part.quoted} is {part.unit}, not a condition", part, hint)
+        example = "claude.five_hour > 80%" if ast.is_constant(part.node) else f"{part.node} > {part.unit.example}"
+        _raise_error(f"{part.quoted} is {part.unit}, not a condition; compare it, as in `{example}`", part)
 
 
 def _parse_literal_token(token: Token) -> ast.Literal:
@@ -369,13 +333,11 @@ def _parse_literal_token(token: Token) -> ast.Literal:
         if value is None:
             unit, value = Unit.DURATION, parse_duration_s(text)
     if value is None:
-        _raise_error(
-            f"{quote_text(text)} is not a value", token, "valid: `80%`, `45m`, `2h`, `7d`, `1h30m`, `$12.50` or `50`"
-        )
+        _raise_error(f"{quote_text(text)} is not a value; {_LITERAL_HINT}", token)
     if unit is Unit.DURATION and value > MAX_DURATION.total_seconds():
         _raise_error(f"{quote_text(text)} is longer than ten years", token)
     if not math.isfinite(value) or value > MAX_NUMBER:
-        _raise_error(f"{quote_text(text)} is too large", token, f"at most {MAX_NUMBER:.0e}")
+        _raise_error(f"{quote_text(text)} is too large; at most {MAX_NUMBER:.0e}", token)
     return ast.Literal(text, value, unit)
 
 
@@ -384,27 +346,23 @@ def _make_node(node: ast.Expression, unit: Unit, *parts: _ParsedNode) -> _Parsed
     return _ParsedNode(node, unit, parts[0].start, parts[-1].end)
 
 
-def _raise_error(message: str, part: Token | _ParsedNode, hint: str = "") -> NoReturn:
-    raise ExpressionError(message, part.start, part.end, hint)
+def _raise_error(message: str, part: Token | _ParsedNode) -> NoReturn:
+    raise ExpressionError(message, part.start, part.end)
 
 
 def _raise_not_comparable(left: _ParsedNode, right: _ParsedNode) -> NoReturn:
     measured, other = (right, left) if ast.is_constant(left.node) else (left, right)
     hint = f"valid: such as `{measured.unit.example}`"
-    if measured.unit is Unit.PERCENT and other.unit is Unit.NUMBER:
-        if isinstance(other.node, ast.Literal):
-            value = float(other.node.value)
-            percent = f"{value * 100:g}%" if 0 < value < 1 else f"{other.node}%"  # 0.8 is meant as 80 %
-            hint = f"did you mean `{percent}`?"
+    if measured.unit is Unit.PERCENT and other.unit is Unit.NUMBER and isinstance(other.node, ast.Literal):
+        value = float(other.node.value)
+        percent = f"{value * 100:g}%" if 0 < value < 1 else f"{other.node}%"  # 0.8 is meant as 80 %
+        hint = f"did you mean `{percent}`?"
     elif isinstance(measured.node, ast.FieldReference):
         selector = measured.node.selector
-        count_unit = get_count_unit(selector.provider, selector.window)
-        units = FIELD_UNITS | dict.fromkeys(ast.COUNT_FIELDS, count_unit)
-        prefix = "" if measured.node.text in FIELD_UNITS else f"{selector}."
-        fields = [f"`{prefix}{name}`" for name, unit in units.items() if find_common_unit(unit, other.unit) is not None]
-        if fields:
-            hint += f", or another field: {', '.join(fields)}"
-    _raise_error(f"{measured.quoted} is {measured.unit}, {other.quoted} is {other.unit}", other, hint)
+        units = FIELD_UNITS | dict.fromkeys(ast.COUNT_FIELDS, get_count_unit(selector.provider, selector.window))
+        fields = [name for name, unit in units.items() if find_common_unit(unit, other.unit) is not None]
+        hint += f", or another field: {', '.join(fields)}" if fields else ""
+    _raise_error(f"{measured.quoted} is {measured.unit}, {other.quoted} is {other.unit}; {hint}", other)
 
 
 def tokenize(text: str) -> list[Token]:
@@ -418,38 +376,20 @@ def tokenize(text: str) -> list[Token]:
     while offset < len(text):
         found = _TOKEN_PATTERN.match(text, offset)
         if found is None:
-            character = text[offset]
-            hint = _CHARACTER_HINTS.get(character, "")
-            if character == "." and text[offset + 1 : offset + 2].isdigit():
-                hint = "write a zero before it: `0.5`"
-            raise ExpressionError(f"unexpected {quote_text(character)}", offset, offset + 1, hint)
+            raise ExpressionError(f"unexpected {quote_text(text[offset])}", offset, offset + 1)
         kind, word = found.lastgroup or "", found.group()
         if kind == "wrong_operator":
-            hint = f"did you mean `{_OPERATOR_CORRECTIONS[word]}`?"
-            raise ExpressionError(f"unexpected {quote_text(word)}", *found.span(), hint)
-        if kind == "selector":
-            _reject_dashes(text, offset)
+            meant = _OPERATOR_CORRECTIONS[word]
+            raise ExpressionError(f"unexpected {quote_text(word)}; did you mean `{meant}`?", *found.span())
         if kind != "space":
             tokens.append(Token(kind, word, *found.span()))
         offset = found.end()
     if not tokens:
-        raise ExpressionError("there is no condition", 0, 1, "write one such as `claude.five_hour > 80%`")
+        raise ExpressionError("there is no condition; write one such as `claude.five_hour > 80%`", 0, 1)
     if len(tokens) > MAX_TOKENS:
-        message = f"longer than {MAX_TOKENS} words and signs"
-        raise ExpressionError(message, tokens[MAX_TOKENS].start, tokens[MAX_TOKENS].end, "split it into several rules")
+        _raise_error(f"longer than {MAX_TOKENS} words and signs; split it into several rules", tokens[MAX_TOKENS])
     end = len(text.rstrip())
     return [*tokens, Token("end", "", end, end + 1)]
-
-
-def _reject_dashes(text: str, offset: int) -> None:
-    """Refuses `claude.five-hour`, which would be a difference, if it is a known word with underscores."""
-    dashed = _DASHED_NAME.match(text, offset)
-    if dashed is None:
-        return
-    name = dashed.group().replace("-", "_")
-    if name.rpartition(".")[2] in (*PROVIDER_WINDOWS, *known_windows("*"), *FIELD_UNITS):
-        message = f"unexpected `-` in {quote_text(dashed.group())}"
-        raise ExpressionError(message, *dashed.span(), f"did you mean `{name}`?")
 
 
 def quote_text(text: str) -> str:
@@ -465,11 +405,11 @@ def parse_selector_token(token: Token) -> tuple[ast.Selector, str]:
     """
     found = _SELECTOR_PATTERN.fullmatch(token.text)
     if found is None:
-        raise ExpressionError(f"{quote_text(token.text)} is not a series", token.start, token.end)
+        _raise_error(f"{quote_text(token.text)} is not a series", token)
     provider, account, rest = found.groups()
     _check_provider(provider, token)
     if account is not None and not account.strip():
-        raise ExpressionError("the account is empty", token.start, token.end, f"leave it out for all: `{provider}`")
+        _raise_error(f"the account is empty; leave it out for all: `{provider}`", token)
     window, field = "", ""
     match rest.split(".")[1:]:
         case []:
@@ -482,25 +422,22 @@ def parse_selector_token(token: Token) -> tuple[ast.Selector, str]:
             pass
         case _:
             hint = "write provider.window.field, as in `claude.five_hour.resets_in`"
-            raise ExpressionError(f"{quote_text(token.text)} has too many parts", token.start, token.end, hint)
+            _raise_error(f"{quote_text(token.text)} has too many parts; {hint}", token)
     if window:
         _check_window(provider, window, token.end - len(rest) + 1)
     if field and field not in FIELD_UNITS:
         hint = suggest_word(field, tuple(FIELD_UNITS))
-        raise ExpressionError(f"unknown field {quote_text(field)}", token.end - len(field), token.end, hint)
+        raise ExpressionError(f"unknown field {quote_text(field)}; {hint}", token.end - len(field), token.end)
     return ast.Selector(provider, account or "", window), field
 
 
 def _check_provider(provider: str, token: Token) -> None:
     if provider == "*" or provider in PROVIDER_WINDOWS:
         return
-    is_alone = token.text == provider
-    close = find_close_match(provider, (*PROVIDER_WINDOWS, *(FIELD_UNITS if is_alone else ())))
-    hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(PROVIDER_WINDOWS)}"
-    if provider.lower() in ("and", "or", "not"):
-        hint = f"write `{provider.lower()}` in lower case"
-    what = "unknown word" if is_alone else "unknown provider"
-    raise ExpressionError(f"{what} {quote_text(provider)}", token.start, token.start + len(provider), hint)
+    what, others = ("word", tuple(FIELD_UNITS)) if token.text == provider else ("provider", ())
+    hint = suggest_word(provider, (*PROVIDER_WINDOWS, *others), f"valid: {', '.join(PROVIDER_WINDOWS)}")
+    message = f"unknown {what} {quote_text(provider)}; {hint}"
+    raise ExpressionError(message, token.start, token.start + len(provider))
 
 
 def _check_window(provider: str, window: str, start: int) -> None:
@@ -516,4 +453,4 @@ def _check_window(provider: str, window: str, start: int) -> None:
         return
     whose = "no provider has a window" if provider == "*" else f"{provider} has no window"
     hint = f"did you mean `{close}`?" if close else f"valid: {', '.join(known or WINDOW_KINDS)}"
-    raise ExpressionError(f"{whose} or field {quote_text(window)}", start, start + len(window), hint)
+    raise ExpressionError(f"{whose} or field {quote_text(window)}; {hint}", start, start + len(window))

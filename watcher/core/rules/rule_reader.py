@@ -166,8 +166,7 @@ class RuleReader:
                 level_path = (*self.path, *level_key)
                 if level_path in positions.value_spans:
                     span = positions.find_in_value(level_path, 0, len(self.source.positions.text))
-            message = f"{error.message}; {error.hint}" if error.hint else error.message
-            self.source.add_error(span, message, rule=self.rule_name)
+            self.source.add_error(span, error.message, rule=self.rule_name)
         except ValueError as error:
             self._add_error(key, str(error))
         return None

@@ -43,7 +43,7 @@ _EXAMPLES = {
     Unit.PERCENT: "80%",
     Unit.COUNT: "50",
     Unit.MONEY: "$12.50",
-    Unit.AMOUNT: "50` or `$12.50",
+    Unit.AMOUNT: "50",
     Unit.DURATION: "1h30m",
     Unit.NUMBER: "1.5",
     Unit.BOOLEAN: "true",
@@ -63,10 +63,12 @@ def find_common_unit(left: Unit, right: Unit) -> Unit | None:
     return right if left is Unit.AMOUNT else left
 
 
-def find_scaled_unit(left: Unit, operator: str, right: Unit) -> Unit | None:
-    """The unit of a product or a quotient; None if it has no meaning."""
+def find_arithmetic_unit(left: Unit, operator: str, right: Unit) -> Unit | None:
+    """The unit of a sum, a difference, a product or a quotient; None if it has no meaning."""
     if {left, right} & {Unit.BOOLEAN, Unit.TEXT}:
         return None
+    if operator in ("+", "-"):
+        return find_common_unit(left, right)
     if right is Unit.NUMBER:
         return left
     if operator == "*":
