@@ -4,7 +4,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 _SECRET_PATTERN = re.compile(
     r"""
@@ -52,7 +51,6 @@ _VALUE_PATTERN = re.compile(
     re.VERBOSE,
 )
 _REFERENCE = re.compile(r"env:\w+|file:.*")
-_ARRAY_ITEM = re.compile(r"""\s*["'\],]""")
 _STRING = re.compile(r""""(?:\\.|[^"\\])*"|'[^']*'""")
 _SECRET_NAME = rf"(?:url|headers|[\w-]*{_NAMES_OF_SECRETS}[\w-]*)"
 _MISPLACED_SECRET = re.compile(
@@ -106,69 +104,36 @@ def redact_toml_line(text: str, start: int, line: str) -> str:
 
     In the tables of channels, providers and metrics, a value is masked unless its key never holds a secret (a mistyped
     key may) or it only names a place (`env:`, `file:`). In other tables, whose names may be mistyped, only the keys of
-    secrets are masked. Comments may hold an old secret or an address, so only those in rules are shown.
+    secrets are masked. Comments may hold an old secret or an address, so only those in rules are shown. Outside
+    of rules, a line without a key is masked whole.
     """
     line = _USERINFO.sub(_mask_match, line)
     offsets, names = _find_tables(text)
     index = bisect_right(offsets, start) - 1
-    assignment = _KEY_ASSIGNMENT.match(line)
-    table = names[index] if index >= 0 else _get_key_parts(assignment)[0]
-    context = _find_contexts(text).get(start, _LineContext())
-    is_in_string = context.is_in_string
+    is_in_string = any(text.count(quotes, 0, start) % 2 for quotes in ('"""', "'''"))
+    assignment = None if is_in_string else _KEY_ASSIGNMENT.match(line)
+    key_parts = _get_key_parts(assignment)
+    table = names[index] if index >= 0 else key_parts[0]
     is_header = line.lstrip().startswith("[") and not is_in_string
-    governing = assignment
-    if is_in_string or (assignment is None and _ARRAY_ITEM.match(line)):
-        governing = context.key
-    may_hold_secret = not is_header and _may_hold_secret(table, _get_key_parts(governing)[-1])
-    if not may_hold_secret:  # but one may be in the wrong table, behind another value, or without its `=`
-        blank = _STRING.sub(lambda match: " " * len(match[0]), line)
-        misplaced = _MISPLACED_SECRET.search(blank, assignment.end() if assignment else 0)
-        if misplaced:
-            line = line[: misplaced.end()] + _mask_words(line[misplaced.end() :])
-        elif table == "rule":
-            return line
+    if assignment is None and not is_header and table != "rule":
+        return _mask_words(line)  # inside a string or an array of several lines, or without its `=`
+    if assignment and _may_hold_secret(table, key_parts[-1]):
+        return assignment[0] + _VALUE_PATTERN.sub(_mask_value, line[assignment.end() :])
+    blank = _STRING.sub(lambda match: " " * len(match[0]), line)
+    misplaced = _MISPLACED_SECRET.search(blank, assignment.end() if assignment else 0)
+    if misplaced:  # in the wrong table, or behind another value
+        line = line[: misplaced.end()] + _mask_words(line[misplaced.end() :])
+    elif table == "rule":
+        return line
     line = _SECRET_PATTERN.sub(_mask_match, line)
-    if is_header:
-        return _mask_line_comment(line)
-    if not may_hold_secret:
+    if not is_header:
         line = _SECRET_ARGUMENT.sub(lambda match: match[1] + "*" * len(match[2]), line)
-        return _mask_line_comment(line)
-    if assignment is None or is_in_string:
-        return _mask_words(line)  # inside a string or an array of several lines
-    return assignment[0] + _VALUE_PATTERN.sub(_mask_value, line[assignment.end() :])
+    return _mask_line_comment(line)
 
 
 def _get_key_parts(assignment: re.Match[str] | None) -> list[str]:
     """The parts of the key, such as `channels.team.url`; one empty part if there is none."""
     return [part.strip("\"' \t") for part in assignment[1].split(".")] if assignment else [""]
-
-
-class _LineContext(NamedTuple):
-    """What is open where a line begins."""
-
-    key: re.Match[str] | None = None  # of the array or the string
-    is_in_string: bool = False  # of several lines
-
-
-@lru_cache(maxsize=2)  # one file often has many mistakes
-def _find_contexts(text: str) -> dict[int, _LineContext]:
-    """The start of each line inside an array or a string of several lines -> what is open there."""
-    contexts: dict[int, _LineContext] = {}
-    key, depth, quotes, start = None, 0, [0, 0], 0
-    for line in text.split("\n"):
-        if _TABLE_HEADER.match(line):
-            if any(count % 2 for count in quotes):
-                contexts[start] = _LineContext(key, is_in_string=True)
-            key, depth, quotes = None, 0, [0, 0]
-        elif depth > 0 or any(count % 2 for count in quotes):
-            contexts[start] = _LineContext(key, is_in_string=any(each % 2 for each in quotes))
-        start += len(line) + 1
-        assignment = _KEY_ASSIGNMENT.match(line)
-        key, depth = (assignment, 0) if assignment else (key, depth)
-        code = _STRING.sub("", line[assignment.end() if assignment else 0 :])
-        depth += code.count("[") - code.count("]")
-        quotes = [quotes[0] + line.count('"""'), quotes[1] + line.count("'''")]
-    return contexts
 
 
 def _may_hold_secret(table: str, key: str) -> bool:

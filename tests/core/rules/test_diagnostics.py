@@ -138,7 +138,7 @@ def test_a_span_past_the_end_is_shown_at_the_end():
 
 def test_tabs_and_control_characters_keep_the_caret_in_its_column():
     assert (
-        str(create_diagnostic("a", "\tx\x1b = 1", TextSpan(1, 2), "wrong")) == "a:1:2: wrong\n  1 |  x? = 1\n    |  ^"
+        str(create_diagnostic("a", "\tx = '\x1b'", TextSpan(1, 2), "wrong")) == "a:1:2: wrong\n  1 |  x = '?'\n    |  ^"
     )
 
 
