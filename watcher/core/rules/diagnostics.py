@@ -9,7 +9,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct, ValidationError
 
@@ -154,6 +154,7 @@ MAX_DIAGNOSTICS = 50
 
 _MAX_WIDTH = 100
 _MIN_WORD_LENGTH = 3  # shorter words match too much
+CLOSE, VERY_CLOSE = 0.6, 0.85  # part of both words that is alike
 
 
 class Diagnostic(Struct, frozen=True, order=True):
@@ -224,38 +225,22 @@ def suggest_word(word: str, valid: Iterable[str], otherwise: str = "") -> str:
     return f"did you mean `{close}`?" if close else otherwise or f"valid: {', '.join(valid) or 'none'}"
 
 
-def find_close_match(word: str, candidates: Sequence[str], max_typos: int | None = None) -> str | None:
+def find_close_match(word: str, candidates: Iterable[str], cutoff: float = CLOSE) -> str | None:
     """The candidate that was probably meant; None if none is close.
 
     Args:
         word: as it was written.
         candidates: what would be valid, likelier first.
-        max_typos: how many typos (a wrong, missing, extra or swapped character) are allowed; None: a third of the
-            word's length, or any number of missing characters at its end.
+        cutoff: how alike both must be; `CLOSE` also takes a word of which only the end is missing.
     """
+    from difflib import get_close_matches  # noqa: PLC0415 - only where a text has a mistake
+
+    by_lower_case = {each.lower(): each for each in candidates}
     word = word.lower()
-    if max_typos is None and len(word) >= _MIN_WORD_LENGTH:
-        completed = next((each for each in candidates if each.startswith(word)), None)
-        if completed is not None:
-            return completed
-    best, fewest = None, len(word) + 1
-    for each in candidates:
-        shorter = min(len(word), len(each))
-        allowed = max(1, shorter // 3) if shorter >= _MIN_WORD_LENGTH else 0
-        allowed = allowed if max_typos is None else max_typos
-        if abs(len(each) - len(word)) <= allowed:
-            typos = _count_typos(word, each.lower())
-            if typos <= allowed and typos < fewest:
-                best, fewest = each, typos
-    return best
-
-
-def _count_typos(left: str, right: str) -> int:
-    """About how many characters differ; a swap of neighbours counts once."""
-    from difflib import SequenceMatcher  # noqa: PLC0415 - only where a text has a mistake
-
-    alike = sum(block.size for block in SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks())
-    return max(len(left), len(right)) - alike
+    alike = get_close_matches(word, by_lower_case, n=1, cutoff=cutoff)
+    if cutoff == CLOSE and len(word) >= _MIN_WORD_LENGTH:
+        alike = [each for each in by_lower_case if each.startswith(word)] or alike
+    return by_lower_case[alike[0]] if alike else None
 
 
 _TYPE_NAMES = {

@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.rules import ast
-from watcher.core.rules.diagnostics import find_close_match, sanitize_for_terminal, suggest_word
+from watcher.core.rules.diagnostics import CLOSE, VERY_CLOSE, find_close_match, sanitize_for_terminal, suggest_word
 from watcher.core.rules.vocabulary import (
     FIELD_UNITS,
     MAX_DURATION,
@@ -54,7 +54,6 @@ _OPERATOR_CORRECTIONS = {
     "!": "not", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=",
 }  # fmt: skip
 _SELECTOR_PATTERN = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
-_LONG_WORD_LENGTH = 9  # from here on two typos are an obvious slip
 COMPARISON_OPERATORS = (">", ">=", "<", "<=", "==", "!=")
 _KEYWORDS = ("and", "or", "not", "true", "false", "level")
 _VALUE_HINT = "valid here: a value such as `80%`, or a series such as `claude.five_hour`"
@@ -447,8 +446,7 @@ def _check_window(provider: str, window: str, start: int) -> None:
         return
     is_possible = is_window(provider, window)
     # If the API may name new windows, only an obvious slip is refused; another number is a new window: opus, opus_4.
-    max_typos = (2 if len(window) >= _LONG_WORD_LENGTH else 1) if is_possible else None
-    close = find_close_match(window, (*known, *WINDOW_KINDS, *FIELD_UNITS), max_typos)
+    close = find_close_match(window, (*known, *WINDOW_KINDS, *FIELD_UNITS), VERY_CLOSE if is_possible else CLOSE)
     if is_possible and (close is None or re.sub(r"\D", "", close) != re.sub(r"\D", "", window)):
         return
     whose = "no provider has a window" if provider == "*" else f"{provider} has no window"

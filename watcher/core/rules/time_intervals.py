@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from msgspec import Struct
 
-from watcher.core.rules.diagnostics import find_close_match, sanitize_for_terminal
+from watcher.core.rules.diagnostics import VERY_CLOSE, find_close_match, sanitize_for_terminal
 
 DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 ALL_DAYS = frozenset(range(7))
@@ -72,7 +72,7 @@ def check_time_zone(name: str) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         names = sorted(available_timezones())
         cities = {each.rpartition("/")[2]: each for each in reversed(names)}
-        close = find_close_match(name, names, 2) or cities.get(name.replace(" ", "_"))
+        close = find_close_match(name, names, VERY_CLOSE) or cities.get(name.replace(" ", "_"))
         hint = f'did you mean "{close}"?' if close else 'valid: such as "Europe/Berlin" or "UTC"'
         raise TimeIntervalError(f"this is no time zone; {hint}") from None
 
@@ -121,7 +121,7 @@ def _parse_days(text: str) -> frozenset[int]:
 def _parse_day(word: str) -> int:
     if word.capitalize() in DAY_NAMES:
         return DAY_NAMES.index(word.capitalize())
-    close = find_close_match(word[:3], DAY_NAMES, 1) if word else None
+    close = find_close_match(word[:3], DAY_NAMES)
     hint = f"did you mean {close}?" if close else f"valid: {', '.join(DAY_NAMES)}"
     raise TimeIntervalError(f'"{sanitize_for_terminal(word, 20)}" is no day; {hint}')
 
