@@ -23,7 +23,6 @@ MAX_FILE_LENGTH = 262_144
 _MAX_KEY_PARTS = 16
 
 _ERROR_POSITION = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)$")
-_TABLE_HEADER = re.compile(r"\s*(\[[^\[\]]+\])")
 _UNQUOTED_VALUE = re.compile(r"\s*([A-Za-z_]+)\s*=\s*([^\s\"'\[{#][^#\n]*)")
 _CURLY_QUOTES = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 _KEY_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
@@ -153,44 +152,22 @@ def _diagnose_syntax_error(text: str, path: str, error: str) -> Diagnostic:
     message = _ERROR_POSITION.sub("", error)
     message = "not TOML: " + message[:1].lower() + message[1:]
     if found is None or found.group(1) is None:
-        place = TextSpan(max(0, len(text.rstrip()) - 1), len(text.rstrip()))
-        return create_diagnostic(path, text, place, message + " at the end of the file")
-    place = _find_line_span(text, int(found.group(1)))
-    line = text[place.start : place.end]
+        end = len(text.rstrip())
+        return create_diagnostic(path, text, TextSpan(max(0, end - 1), end), message + " at the end of the file")
+    lines = text.split("\n")
+    line = lines[int(found.group(1)) - 1]
+    offset = sum(len(each) + 1 for each in lines[: int(found.group(1)) - 1])
+    start = int(found.group(2)) - 1
+    end = start + 1
     unquoted = _UNQUOTED_VALUE.match(line)
-    column = int(found.group(2)) - 1
     if "overwrite" in message or "twice" in message:
-        place = TextSpan(place.start + len(line) - len(line.lstrip()), place.start + len(line.rstrip()))
-        header = _TABLE_HEADER.match(line)
-        message = (
-            _describe_duplicate_table(text, header.group(1)) if header else message + "; a key or table is given twice"
-        )
+        start, end = len(line) - len(line.lstrip()), len(line.rstrip())
+        message += "; a key or table is given twice, or [[rule]] is written as [rule]"
     elif "illegal character '\\n'" in message:
-        place = TextSpan(place.start + column, place.start + column + 1)
         message += "; a closing quote is missing"
     elif unquoted:
         value = unquoted.group(2).strip()
-        bare = value.strip(_CURLY_QUOTES)
         start, end = unquoted.start(2), unquoted.start(2) + len(value)
-        shown = value if redact_toml_line(text, place.start, line)[start:end] == value else "..."
-        kind = "quotes"
-        if bare != value:
-            message, kind, shown = "not TOML: these quotes are curly", "straight quotes", shown.strip(_CURLY_QUOTES)
-        message += f'; put text in {kind}: {unquoted.group(1)} = "{sanitize_for_terminal(shown)}"'
-        place = TextSpan(place.start + start, place.start + end)
-    else:
-        place = TextSpan(place.start + column, place.start + column + 1)
-    return create_diagnostic(path, text, place, message)
-
-
-def _describe_duplicate_table(text: str, header: str) -> str:
-    """The message about the second header of one table."""
-    if f"\n[{header}]" in f"\n{text}":
-        return f"not TOML: {header} is [{header}] elsewhere in the file; write double brackets here too"
-    return f"not TOML: {header} is given twice; write all its keys below one of them"
-
-
-def _find_line_span(text: str, line: int) -> TextSpan:
-    lines = text.split("\n")
-    start = sum(len(each) + 1 for each in lines[: line - 1])
-    return TextSpan(start, start + len(lines[line - 1]))
+        shown = value.strip(_CURLY_QUOTES) if redact_toml_line(text, offset, line)[start:end] == value else "..."
+        message += f'; put text in straight quotes: {unquoted.group(1)} = "{sanitize_for_terminal(shown)}"'
+    return create_diagnostic(path, text, TextSpan(offset + start, offset + end), message)
