@@ -13,8 +13,6 @@ from watcher.cli.context import find_paths, load_effective_config, open_store, p
 from watcher.cli.guard import evaluate_expression, parse_expression
 from watcher.cli.output import echo_error
 from watcher.core.engine.guard import GuardResult
-from watcher.core.engine.matching import selector_matches
-from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import Series
@@ -150,7 +148,7 @@ def _make_reset_check(paths: Paths, selector: Selector) -> Callable[[datetime], 
                 states = store.alerts.load_state().series_states.values()
         except NoReadingsError:
             return Progress(None, "nothing was ever read here")
-        meant = [each for each in states if not each.gone and selector_matches(selector, SeriesMetrics(each, now))]
+        meant = [each for each in states if not each.gone and each.matches(selector)]
         if not meant:
             return Progress(None, f"{selector} was never read")
         for state in meant:

@@ -55,7 +55,7 @@ def check_unreachable_rules(context: DoctorContext) -> Iterator[Finding]:
     idle: list[str] = []
     for compiled in map(compile_rule, context.config.rules):
         for selector in (compiled.rule.subject, *compiled.other_selectors):
-            if any(_matches(selector, state) for state in states):
+            if any(state.matches(selector) for state in states):
                 continue
             if _may_appear_later(selector, answering):
                 idle.append(compiled.rule.name)
@@ -78,7 +78,7 @@ def check_unknown_counts(context: DoctorContext) -> Iterator[Finding]:
         for (selector, field), reference in references.items():
             if field not in _PERCENT_FIELD_BY_COUNT:
                 continue
-            readings = [state.reading for state in states if state.reading and _matches(selector, state)]
+            readings = [state.reading for state in states if state.reading and state.matches(selector)]
             if readings and not any(_has_count(reading) for reading in readings):
                 percent_field = _PERCENT_FIELD_BY_COUNT[field]
                 instead = f"; use `{percent_field}`" if percent_field else ""
@@ -116,10 +116,6 @@ def _make_unreachable_finding(rule: Rule, selector: Selector, states: list[Serie
 
 def _format_fix(rule: Rule) -> str:
     return f"correct line {rule.line} of {format_command(rule.path)}"
-
-
-def _matches(selector: Selector, state: SeriesState) -> bool:
-    return selector.matches(state.series, state.account_name, state.kind, is_primary=state.primary)
 
 
 _READY_TIMEOUT_S = 5.0

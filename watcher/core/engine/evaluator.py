@@ -202,7 +202,7 @@ class _Evaluation(Struct, kw_only=True):
             return False
         if state.is_unproven and compiled.rule.subject.window != state.series.window:
             return False
-        if compiled.rule.subject.matches(state.series, state.account_name, state.kind, is_primary=state.primary):
+        if state.matches(compiled.rule.subject):
             return True
         # A window that was its provider's primary one when the alert fired must still be able to resolve it.
         alert = self.alerts.get((compiled.rule.name, state.series))

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from watcher.core.engine.matching import combine_answers, compile_rule, evaluate_condition, selector_matches
+from watcher.core.engine.matching import combine_answers, compile_rule, evaluate_condition
 from watcher.core.engine.metrics import AVAILABILITY_FIELDS, FieldValue, SeriesMetrics
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_duration
 from watcher.core.model import Series, Severity
-from watcher.core.rules.ast import Expression, Selector, iter_field_references
+from watcher.core.rules.ast import Expression, iter_field_references
 from watcher.core.rules.parser import find_subject
 from watcher.core.rules.rule import Level, Rule
 
@@ -95,7 +95,7 @@ def evaluate_guard(
     series = {
         metrics.state.series: evaluate_condition(compiled, metrics, lambda _: all_metrics, clearing=True)[0]
         for metrics in all_metrics
-        if selector_matches(subject, metrics)
+        if metrics.state.matches(subject)
     }
     result = combine_answers(series.values(), needs_all=True) if series else None
     reasons = tuple(dict.fromkeys(_explain_unknown(condition, all_metrics))) if result is None else ()
@@ -104,27 +104,17 @@ def evaluate_guard(
 
 def _explain_unknown(condition: Expression, all_metrics: Sequence[_GuardMetrics]) -> Iterable[str]:
     for reference in iter_field_references(condition):
-        matching = [metrics for metrics in all_metrics if selector_matches(reference.selector, metrics)]
+        matching = [metrics for metrics in all_metrics if metrics.state.matches(reference.selector)]
         if not matching:
-            yield f"{_format_selector(reference.selector)} was never read"
+            yield f"{reference.selector} was never read"
         for metrics in matching:
             if reference.field not in AVAILABILITY_FIELDS and metrics.value_of(reference.field) is None:
                 yield f"{metrics.state.series}: {_explain_unknown_field(metrics, reference.field)}"
 
 
-def _format_selector(selector: Selector) -> str:
-    return str(selector) if selector.window or selector.provider == "*" else f"{selector}'s primary window"
-
-
 def _explain_unknown_field(metrics: _GuardMetrics, field: str) -> str:
     state = metrics.state
-    if state.read_at is None:
-        return state.error or "never read"
-    if metrics.is_old:
+    if state.read_at is not None and metrics.is_old:
         age, max_age = format_duration(metrics.now - state.read_at), format_duration(metrics.max_age)
         return f"last read {age} ago, longer than the {max_age} allowed"
-    if state.error:
-        return state.error
-    if not metrics.is_current:
-        return "its window has been reset since, or its last reading is not confirmed yet"
-    return f"{field} is not known"
+    return state.error or f"{field} is not known at present"

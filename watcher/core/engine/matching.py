@@ -52,12 +52,6 @@ def compile_rule(rule: Rule) -> CompiledRule:
     )
 
 
-def selector_matches(selector: Selector, metrics: SeriesMetrics) -> bool:
-    """Whether the selector means this series at present."""
-    state = metrics.state
-    return selector.matches(state.series, state.account_name, state.kind, is_primary=state.primary)
-
-
 def evaluate_condition(
     compiled: CompiledRule, metrics: SeriesMetrics, metrics_source: MetricsSource, *, clearing: bool
 ) -> tuple[bool | None, ...]:
@@ -102,7 +96,7 @@ def _find_matching(
     matching: list[SeriesMetrics | None] = [
         each
         for each in candidates
-        if selector_matches(selector, each)
+        if each.state.matches(selector)
         and (each.state.series.provider != subject.provider or each.state.series.account == subject.account)
     ]
     return matching or [None]

@@ -13,6 +13,7 @@ from msgspec import Struct
 from watcher.core.engine.forecast import Sample
 from watcher.core.engine.windows import infer_kind
 from watcher.core.model import AlertPhase, Reading, Series, Severity, WindowKind
+from watcher.core.rules.ast import Selector
 
 AlertKey = tuple[str, Series]
 """(rule name, series)."""
@@ -83,6 +84,10 @@ class SeriesState(Struct, frozen=True, kw_only=True):
     def kind(self) -> WindowKind:
         """The kind of the window; by its name until there is a reading."""
         return infer_kind(self.series) if self.reading is None else self.reading.kind
+
+    def matches(self, selector: Selector) -> bool:
+        """Whether the selector means this series at present."""
+        return selector.matches(self.series, self.account_name, self.kind, is_primary=self.primary)
 
     @property
     def is_unproven(self) -> bool:

@@ -112,13 +112,7 @@ def _list_limits(state: SeriesState, rules: Sequence[Rule]) -> Iterator[tuple[Ru
                 sides = (comparison.left, comparison.right)
                 reference = next((side for side in sides if isinstance(side, FieldReference)), None)
                 literal = next((side for side in sides if isinstance(side, Literal)), None)
-                if (
-                    reference is not None
-                    and literal is not None
-                    and reference.selector.matches(
-                        state.series, state.account_name, state.kind, is_primary=state.primary
-                    )
-                ):
+                if reference is not None and literal is not None and state.matches(reference.selector):
                     yield rule, level, reference.field, literal
 
 
