@@ -7,10 +7,9 @@ import csv
 import io
 import shutil
 import sys
-import tempfile
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -37,13 +36,13 @@ from watcher.core.engine import thresholds, timeline
 from watcher.core.engine.timeline import Point, WindowPeriod, mean_used_percent
 from watcher.core.engine.windows import get_used_percent, infer_length
 from watcher.core.formatting import clean_text
-from watcher.core.model import Command, CommandResult, Series, Transition
+from watcher.core.model import Series, Transition
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, WatcherError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
 from watcher.storage.store import Store
-from watcher.system import clock, environment
+from watcher.system import clock
 
 MIN_LEAD = timedelta(days=1)
 """How much is read before the span: whether its first readings are believed depends on those before them."""
@@ -376,11 +375,10 @@ def _describe_resets(periods: Sequence[WindowPeriod]) -> str:
 
 
 PNG_SCALE = 2  # as sharp as a screen of today
-_CONVERTER_TIMEOUT_S = 30.0
 
 
 class NoConverterError(WatcherError):
-    """No program here can turn an SVG into a PNG, or it failed."""
+    """The library that turns an SVG into a PNG is not installed, or it failed."""
 
 
 def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
@@ -397,55 +395,30 @@ def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange, t
     if is_png and theme is Theme.AUTO:  # a bitmap cannot follow the viewer's setting
         theme = Theme.LIGHT
     drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
-    content = convert_to_png(drawing, environment.create_environment().run) if is_png else drawing.encode()
+    content = convert_to_png(drawing) if is_png else drawing.encode()
     write_private_file(path, content)
     click.echo(f"written: {path}", err=True)
 
 
-def convert_to_png(svg_text: str, run: Callable[[Command], CommandResult]) -> bytes:
-    """The picture as PNG, by the optional extra `png` or by librsvg's program.
+def convert_to_png(svg_text: str) -> bytes:
+    """The picture as PNG, by the optional extra `png`.
 
     Raises:
-        NoConverterError: there is neither, or it failed.
+        NoConverterError: it is not installed, or it failed.
     """
-    image = _convert_with_library(svg_text)
-    return _convert_with_program(svg_text, run) if image is None else image
-
-
-def _convert_with_library(svg_text: str) -> bytes | None:
-    """By resvg, the extra; None where it is not installed."""
     try:
         import resvg_py  # noqa: PLC0415 - optional
     except ImportError:
-        return None
+        raise NoConverterError(
+            f"a PNG needs a converter: `{describe_install('resvg-py')}`;"
+            " FILE.svg needs nothing, and every browser shows it"
+        ) from None
     try:
         return bytes(resvg_py.svg_to_bytes(svg_string=svg_text, zoom=PNG_SCALE))
     except Exception as error:
         raise NoConverterError(
             f"resvg_py cannot convert the picture ({type(error).__name__}); write FILE.svg"
         ) from error
-
-
-def _convert_with_program(svg_text: str, run: Callable[[Command], CommandResult]) -> bytes:
-    """By librsvg's own program."""
-    if shutil.which("rsvg-convert") is None:
-        raise NoConverterError(
-            f"a PNG needs a converter: `{describe_install('resvg-py')}`, or install rsvg-convert (Debian and Ubuntu:"
-            " librsvg2-bin, macOS: brew install librsvg); FILE.svg needs nothing, and every browser shows it"
-        )
-    with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
-        source, target = Path(folder, "usage.svg"), Path(folder, "usage.png")
-        source.write_text(svg_text, "utf-8")
-        done = run(
-            Command(
-                argv=("rsvg-convert", "-z", str(PNG_SCALE), "-o", str(target), str(source)),
-                timeout_s=_CONVERTER_TIMEOUT_S,
-            )
-        )
-        if done.exit_code != 0 or not target.exists():
-            reason = " ".join(done.stderr.split())[:200] or "without a reason"
-            raise NoConverterError(f"rsvg-convert failed ({reason}); write FILE.svg instead")
-        return target.read_bytes()
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------
