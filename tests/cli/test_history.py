@@ -168,17 +168,12 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path, monkeypatch, capsys
     assert rows[0]["account"] == '\'=HYPERLINK("http://evil.example")'
 
 
-def test_a_picture_is_written_as_svg_in_the_given_theme(history, tmp_path):
+def test_a_picture_is_written_as_svg(history, tmp_path):
     file = tmp_path / "usage.svg"
-    for theme, paper in (("light", "#ffffff"), ("dark", "#0d1117")):
-        history("--plot", str(file), "--theme", theme)
-        text = file.read_text("utf-8")
-        ET.fromstring(text)
-        assert f".paper{{fill:{paper}}}" in text
-        assert "prefers-color-scheme" not in text
     history("--plot", str(file))
     assert has_mode(file, 0o600)
     text = file.read_text("utf-8")
+    ET.fromstring(text)
     assert "prefers-color-scheme:dark" in text
     assert "session: critical at 95 %" in text
     assert "session: firing (warning) at 83 %" in text
@@ -188,7 +183,7 @@ def test_a_picture_is_written_as_svg_in_the_given_theme(history, tmp_path):
 def test_a_picture_is_written_as_png(history, tmp_path):
     pytest.importorskip("resvg_py")
     file = tmp_path / "usage.png"
-    history("claude", "--plot", str(file), "--theme", "dark")
+    history("claude", "--plot", str(file))
     image = file.read_bytes()
     assert image.startswith(PNG)
     assert int.from_bytes(image[16:20]) == 1800
@@ -239,7 +234,6 @@ def test_an_account_is_named_only_where_there_are_several(history):
         (["--since", "0m"], "--since: 0m is too short a time; write one such as 12h, 7d or 30d"),
         (["--json", "--csv"], "give one of --json, --csv and --plot"),
         (["--plot", "usage.pdf"], "usage.pdf is neither FILE.svg nor FILE.png; put --plot last to draw"),
-        (["--plot", "x.svg", "--theme", "pink"], "invalid value for '--theme'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(capsys, words, shown):

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from watcher.cli import app
 from watcher.cli.charts import TimeRange, Track, build_segments, summarize_track
-from watcher.cli.charts.svg import Theme, format_colour_variables
+from watcher.cli.charts.svg import DARK, LIGHT, format_colour_variables
 from watcher.cli.check import refresh_readings
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store
 from watcher.cli.history import build_tracks
@@ -407,6 +407,6 @@ class _Handler(BaseHTTPRequestHandler):
 def render_page(nonce: str) -> bytes:
     """The page, with the colours of every other picture."""
     text = Path(__file__).with_name("dashboard.html").read_text("utf-8").replace("{nonce}", nonce)
-    for theme in (Theme.LIGHT, Theme.DARK):
-        text = text.replace(f"{{{theme.value}}}", format_colour_variables(theme))
+    for name, colours in (("light", LIGHT), ("dark", DARK)):
+        text = text.replace(f"{{{name}}}", format_colour_variables(colours))
     return text.encode()

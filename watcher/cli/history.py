@@ -19,7 +19,6 @@ import click
 
 from watcher.cli import charts, completion
 from watcher.cli.charts import TimeRange, Track, format_timestamp, svg
-from watcher.cli.charts.svg import Theme
 from watcher.cli.context import (
     describe_install,
     find_paths,
@@ -139,15 +138,7 @@ HistoryRow = tuple[str, str, Track]
     metavar="[FILE]",
     help="Draw it: FILE.svg, FILE.png, or here.",
 )
-@click.option(
-    "--theme",
-    type=click.Choice([each.value for each in Theme]),
-    default="auto",
-    help="Of the picture; auto: as the viewer has set.",
-)
-def history(  # noqa: PLR0913 - one argument an option
-    series: tuple[str, ...], *, since: str, as_document: bool, as_csv: bool, target: str | None, theme: str
-) -> None:
+def history(series: tuple[str, ...], *, since: str, as_document: bool, as_csv: bool, target: str | None) -> None:
     """Show usage over time as a table or a picture.
 
     SERIES selects windows: claude, claude.five_hour, '*.weekly'. The picture has the thresholds of the rules in force,
@@ -158,7 +149,7 @@ def history(  # noqa: PLR0913 - one argument an option
     watcher history                                   the last 7 days
     watcher history claude.five_hour --since 24h      hour by hour
     watcher history claude --plot                     in the terminal
-    watcher history claude --plot usage.png --theme dark
+    watcher history claude --plot usage.png
     watcher history --csv --since 30d > usage.csv
     watcher history --json | jq '.series[].resets'
     """
@@ -178,7 +169,7 @@ def history(  # noqa: PLR0913 - one argument an option
     elif target in TERMINAL_TARGETS:
         _print_plots(rows, time_range)
     elif target is not None:
-        _write_picture(Path(target), [track for _, _, track in rows], time_range, Theme(theme))
+        _write_picture(Path(target), [track for _, _, track in rows], time_range)
     else:
         _print_table(rows, time_range, is_single=len(rows) == 1 and bool(series))
 
@@ -389,13 +380,10 @@ def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
     _echo_lines(lines)
 
 
-def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange, theme: Theme) -> None:
+def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange) -> None:
     title = f"AI usage, last {formatting.format_duration(time_range.end - time_range.start)}"
-    is_png = path.suffix.lower() == ".png"
-    if is_png and theme is Theme.AUTO:  # a bitmap cannot follow the viewer's setting
-        theme = Theme.LIGHT
-    drawing = svg.render_svg(tracks, time_range, theme=theme, title=title)
-    content = convert_to_png(drawing) if is_png else drawing.encode()
+    drawing = svg.render_svg(tracks, time_range, title=title)
+    content = convert_to_png(drawing) if path.suffix.lower() == ".png" else drawing.encode()
     write_private_file(path, content)
     click.echo(f"written: {path}", err=True)
 

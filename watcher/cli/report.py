@@ -15,12 +15,13 @@ from watcher import __version__
 from watcher.cli import status_text
 from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
 from watcher.cli.charts.svg import (
+    CHART_CSS,
+    DARK,
     FONT_FAMILY,
+    LIGHT,
     Markup,
-    Theme,
     element,
     format_colour_variables,
-    make_chart_css,
     render_panel,
 )
 from watcher.cli.context import find_paths, open_store, write_private_file
@@ -281,6 +282,6 @@ _META = Markup(
 
 
 def _make_style_sheet() -> str:
-    light, dark = map(format_colour_variables, (Theme.LIGHT, Theme.DARK))
+    light, dark = map(format_colour_variables, (LIGHT, DARK))
     template = Template(Path(__file__).with_name("report.css").read_text("utf-8"))
-    return template.substitute(light=light, dark=dark, font=FONT_FAMILY, chart=make_chart_css(Theme.AUTO))
+    return template.substitute(light=light, dark=dark, font=FONT_FAMILY, chart=CHART_CSS)

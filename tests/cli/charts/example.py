@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from watcher.cli.charts import TimeRange, Track, svg
-from watcher.cli.charts.svg import Theme
 from watcher.core.engine import evaluator, thresholds
 from watcher.core.engine.evaluator import EngineState
 from watcher.core.engine.timeline import build_usage_history
@@ -46,7 +45,7 @@ def draw() -> str:
         )
         for index, (series, name) in enumerate(((SESSION, "Claude, 5-hour window"), (WEEK, "Claude, 7-day window")))
     ]
-    return svg.render_svg(tracks, SPAN, theme=Theme.AUTO, title="AI usage, last 7 days")
+    return svg.render_svg(tracks, SPAN, title="AI usage, last 7 days")
 
 
 def _week():

@@ -13,7 +13,6 @@ from tests.cli.charts.samples import LAST_DAY, make_track
 from tests.core.samples import BERLIN, NOW, SERIES, H, balance, reading, transition
 from watcher.cli import charts
 from watcher.cli.charts import TimeRange, Track, build_segments, compute_ticks, summarize_track, svg
-from watcher.cli.charts.svg import Theme
 from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.engine.timeline import build_usage_history
 from watcher.core.model import AlertEvent, Series, Severity, WindowKind
@@ -36,7 +35,7 @@ def test_a_balance_is_drawn_as_what_is_left():
     assert summarize_track(track) == "-$1.00 left at the end, $12.50 at most, 0 resets, 0 alerts"
     assert track.scale_min < -1
     assert track.value_of(balance(Decimal("3.5"))) == 3.5
-    assert svg.render_svg([track], LAST_DAY, theme=Theme.LIGHT, title="x")
+    assert svg.render_svg([track], LAST_DAY, title="x")
     assert charts.render_plot(track, LAST_DAY, width=60)[0].startswith("   $13.75")
 
 
@@ -125,7 +124,7 @@ def test_any_history_can_be_drawn(rows, thresholds, transitions):
     track = Track(name="x", usage_history=history, threshold_lines=tuple(thresholds), transitions=tuple(transitions))
     assert track.scale_min < track.scale_max
     assert summarize_track(track)
-    root = ET.fromstring(svg.render_svg([track], LAST_WEEK, theme=Theme.AUTO, title="x"))
+    root = ET.fromstring(svg.render_svg([track], LAST_WEEK, title="x"))
     for drawn in root.iter():
         numbers = [drawn.get(name, "") for name in ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "d")]
         assert not re.search("nan|inf", " ".join(numbers))

@@ -11,7 +11,7 @@ from tests.cli.charts import example
 from tests.cli.charts.samples import LAST_DAY, make_track
 from tests.core.samples import BERLIN, NOW, SERIES, H, M, reading, transition
 from watcher.cli.charts import TimeRange, Track, build_segments, svg
-from watcher.cli.charts.svg import Markup, Theme, downsample, element, get_colours, make_chart_css
+from watcher.cli.charts.svg import DARK, LIGHT, Markup, downsample, element
 from watcher.core.engine.thresholds import ThresholdLine
 from watcher.core.engine.timeline import build_usage_history
 from watcher.core.model import Severity, WindowKind
@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def draw(*tracks):
-    return ET.fromstring(svg.render_svg(tracks, LAST_DAY, theme=Theme.LIGHT, title="AI usage, last 24 h"))
+    return ET.fromstring(svg.render_svg(tracks, LAST_DAY, title="AI usage, last 24 h"))
 
 
 def find_by_class(root, name):
@@ -57,7 +57,7 @@ def test_a_picture_is_described_for_screen_readers():
 
 def test_text_from_outside_is_escaped_and_loses_what_xml_cannot_hold():
     evil = 'x</title><script>alert("1")</script>\x00\x1b[31m&'
-    text = svg.render_svg([make_track(10, 20, name=evil)], LAST_DAY, theme=Theme.AUTO, title=evil)
+    text = svg.render_svg([make_track(10, 20, name=evil)], LAST_DAY, title=evil)
     assert "<script" not in text
     assert "\x1b" not in text
     assert ET.fromstring(text).find(f"{SVG}title").text == 'x</title><script>alert("1")</script>[31m&'
@@ -65,12 +65,12 @@ def test_text_from_outside_is_escaped_and_loses_what_xml_cannot_hold():
 
 @given(st.text())
 def test_any_name_gives_a_picture_that_parses(name):
-    ET.fromstring(svg.render_svg([make_track(10, 20, name=name)], LAST_DAY, theme=Theme.DARK, title=name))
+    ET.fromstring(svg.render_svg([make_track(10, 20, name=name)], LAST_DAY, title=name))
     ET.fromstring(svg.render_panel(make_track(10, 20, name=name), LAST_DAY))
 
 
 def test_a_picture_loads_nothing():
-    text = svg.render_svg([make_track(10, 20)], LAST_DAY, theme=Theme.AUTO, title="x")
+    text = svg.render_svg([make_track(10, 20)], LAST_DAY, title="x")
     assert re.findall(r"https?://[^\"' ]+", text) == ["http://www.w3.org/2000/svg"]
     assert not re.search(r"<(script|image|use|foreignObject)|url\(|@import|@font-face|href", text)
 
@@ -165,18 +165,7 @@ def test_downsampling_drops_the_middle_of_a_flat_stretch():
 def test_a_month_of_readings_makes_a_small_picture():
     track = make_track(*[index % 60 for index in range(8640)], every=5 * M)
     month = TimeRange(start=NOW - timedelta(days=30), end=NOW, tz=BERLIN)
-    assert len(svg.render_svg([track], month, theme=Theme.AUTO, title="x")) < 150_000
-
-
-LIGHT, DARK = get_colours(Theme.LIGHT), get_colours(Theme.DARK)
-
-
-@pytest.mark.parametrize(("theme", "expected"), [("light", (LIGHT,)), ("dark", (DARK,)), ("auto", (LIGHT, DARK))])
-def test_a_theme_has_only_its_own_colours(theme, expected):
-    text = make_chart_css(Theme(theme))
-    for colours in (LIGHT, DARK):
-        assert (colours["ink"] in text) == (colours in expected)
-    assert ("prefers-color-scheme:dark" in text) == (theme == "auto")
+    assert len(svg.render_svg([track], month, title="x")) < 150_000
 
 
 def luminance(colour):

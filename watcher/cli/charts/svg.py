@@ -5,9 +5,8 @@ rules in force as dashed lines, and a mark where an alert changed: a triangle wh
 Every meaning of a colour is also given by a shape or a word.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from html import escape
 from itertools import groupby
 from string import Template
@@ -63,15 +62,7 @@ def _escape(value: object) -> str:
     return escape(text if text.isprintable() else "".join(filter(str.isprintable, text)), quote=True)
 
 
-class Theme(StrEnum):
-    """How a picture is coloured."""
-
-    AUTO = "auto"  # as the viewer's system is set
-    LIGHT = "light"
-    DARK = "dark"
-
-
-COLOURS = {  # in a light and in a dark theme
+_COLOURS = {  # in a light and in a dark theme
     "paper": ("#ffffff", "#0d1117"),
     "card": ("#f6f8fa", "#161b22"),
     "ink": ("#1f2328", "#e6edf3"),
@@ -83,6 +74,8 @@ COLOURS = {  # in a light and in a dark theme
     "critical": ("#cf222e", "#ff7b72"),
     "ok": ("#1a7f37", "#3fb950"),
 }
+LIGHT = {name: light for name, (light, _) in _COLOURS.items()}
+DARK = {name: dark for name, (_, dark) in _COLOURS.items()}
 FONT_FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _LAYOUT_CSS = (
     f"text{{font:11px {FONT_FAMILY}}}.note{{font-size:12px}}.name{{font-size:14px;font-weight:600}}"
@@ -90,7 +83,7 @@ _LAYOUT_CSS = (
     ".reset{stroke-dasharray:1 3}.threshold{stroke-dasharray:6 4}"
     ".usage{fill:none;stroke-width:1.8;stroke-linejoin:round}.mark{stroke-width:1.5}.mark.resolved{stroke-width:2}"
 )
-# Without CSS variables: programs that convert to PNG do not know `var()`.
+# Without CSS variables: what converts to PNG does not know `var()`. Nor does it know `@media`, so a PNG is light.
 _COLOUR_CSS = Template(
     ".paper{fill:$paper}.ink{fill:$ink}.muted{fill:$muted}.grid{stroke:$rule}.reset{stroke:$muted;stroke-opacity:.55}"
     ".usage{stroke:$line}.area{fill:$line;fill-opacity:.13}.dot{fill:$line}"
@@ -99,28 +92,21 @@ _COLOUR_CSS = Template(
 )
 
 
-def make_chart_css(theme: Theme) -> str:
-    """The style rules of a picture, for a separate SVG or for a page that holds several."""
-    light, dark = (_COLOUR_CSS.substitute(get_colours(each)) for each in (Theme.LIGHT, Theme.DARK))
-    if theme is Theme.AUTO:
-        return f"{_LAYOUT_CSS}{light}@media(prefers-color-scheme:dark){{{dark}}}"
-    return _LAYOUT_CSS + (dark if theme is Theme.DARK else light)
+CHART_CSS = (
+    f"{_LAYOUT_CSS}{_COLOUR_CSS.substitute(LIGHT)}@media(prefers-color-scheme:dark){{{_COLOUR_CSS.substitute(DARK)}}}"
+)
+"""The style rules of a picture, for a separate SVG or for a page that holds several."""
 
 
-def get_colours(theme: Theme) -> dict[str, str]:
-    """The colours of the light or the dark theme by name."""
-    return {name: dark if theme is Theme.DARK else light for name, (light, dark) in COLOURS.items()}
-
-
-def format_colour_variables(theme: Theme) -> str:
+def format_colour_variables(colours: Mapping[str, str]) -> str:
     """`--ink:#1f2328;...`: the colours of a theme as variables of a page."""
-    return "".join(f"--{name}:{value};" for name, value in get_colours(theme).items())
+    return "".join(f"--{name}:{value};" for name, value in colours.items())
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
 
 
-def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, title: str) -> str:
+def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, title: str) -> str:
     """The picture as a document of its own."""
     height = HEADER_HEIGHT + PANEL_HEIGHT * len(tracks) + FOOTER_HEIGHT
     panels = [
@@ -137,7 +123,7 @@ def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, theme: Theme, 
         "svg",
         element("title", title, id="usage-title"),
         element("desc", "; ".join(f"{each.name}: {summarize_track(each)}" for each in tracks), id="usage-words"),
-        element("style", Markup(make_chart_css(theme))),
+        element("style", Markup(CHART_CSS)),
         element("rect", class_="paper", width=WIDTH, height=height, rx=10),
         element("text", title, class_="ink title", x=24, y=34),
         element("text", format_dates(time_range), class_="muted note", x=24, y=53),
