@@ -101,7 +101,7 @@ def test_the_page_has_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     assert "Problem: GitHub Copilot: expired: run `gh auth login`" in words
     assert "balance now" not in words
     assert "fires now" in words
-    assert "a triangle, an alert fired" in words
+    assert "▲ an alert fired" in words
 
 
 def test_what_runs_out_next_is_listed_by_time(home, tmp_path):
@@ -274,7 +274,7 @@ def test_a_page_without_readings_in_its_time_says_so(home, tmp_path, monkeypatch
     words = read_words(write_report(tmp_path))
     assert words.count("Nothing was read in this time.") == 3
     assert "No alert fired in this time." in words
-    assert "a triangle" not in words
+    assert "an alert fired" not in words
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,9 @@ import secrets
 import select
 import signal
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import groupby
 from pathlib import Path
 from socketserver import TCPServer
 from threading import Event, Lock, Thread
@@ -24,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from watcher.cli import app
-from watcher.cli.charts import TimeRange, Track, build_segments, summarize_track
+from watcher.cli.charts import TimeRange, Track, build_segments, downsample, summarize_track
 from watcher.cli.charts.svg import DARK, LIGHT, format_colour_variables
 from watcher.cli.check import refresh_readings
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store
@@ -149,15 +147,11 @@ def convert_track(track: Track, now: datetime) -> dict[str, Any]:
         "thresholds": [
             {"at": track.fraction_of(line.value), "severity": line.severity} for line in track.threshold_lines
         ],
-        **{name: [_thin_out(each) for each in build_segments(track, span)] for name, span in spans.items()},
+        **{
+            name: [downsample(each, _CHART_COLUMNS) for each in build_segments(track, span)]
+            for name, span in spans.items()
+        },
     }
-
-
-def _thin_out(segment: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """One point for each column of the picture: the highest."""
-    columns = groupby(segment, key=lambda point: int(point[0] * _CHART_COLUMNS))
-    peaks = (max(points, key=lambda point: point[1]) for _, points in columns)
-    return [(round(at, 4), round(value, 4)) for at, value in peaks]
 
 
 # --- what the page asks for -----------------------------------------------------------------------------------------

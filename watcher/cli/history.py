@@ -29,7 +29,7 @@ from watcher.cli.context import (
     write_private_file,
 )
 from watcher.cli.output import echo, echo_error, format_columns, wrap_line
-from watcher.cli.status import parse_selectors
+from watcher.cli.status import parse_selectors, supports_blocks
 from watcher.core import formatting
 from watcher.core.engine import thresholds, timeline
 from watcher.core.engine.timeline import Point, WindowPeriod, mean_used_percent
@@ -120,7 +120,7 @@ def find_account_name(store: Store, series: Series) -> str:
     return names.get((series.provider, series.account)) or series.account
 
 
-TERMINAL_TARGETS = ("terminal", "-")
+_TERMINAL = "terminal"
 HistoryRow = tuple[str, str, Track]
 """The series as the user writes it, the account's name, its track."""
 
@@ -134,7 +134,7 @@ HistoryRow = tuple[str, str, Track]
     "--plot",
     "target",
     is_flag=False,
-    flag_value="terminal",
+    flag_value=_TERMINAL,
     metavar="[FILE]",
     help="Draw it: FILE.svg, FILE.png, or here.",
 )
@@ -166,7 +166,7 @@ def history(series: tuple[str, ...], *, since: str, as_document: bool, as_csv: b
     elif not rows:
         selected = f" of {', '.join(series)}" if series else ""
         click.echo(f"nothing was read{selected} in the last {since}: look further back with --since")
-    elif target in TERMINAL_TARGETS:
+    elif target == _TERMINAL:
         _print_plots(rows, time_range)
     elif target is not None:
         _write_picture(Path(target), [track for _, _, track in rows], time_range)
@@ -182,7 +182,7 @@ def _parse_since(text: str) -> timedelta:
 
 
 def _check_target(target: str | None) -> None:
-    if target is not None and target not in TERMINAL_TARGETS and Path(target).suffix.lower() not in (".svg", ".png"):
+    if target is not None and target != _TERMINAL and Path(target).suffix.lower() not in (".svg", ".png"):
         raise click.UsageError(
             f"--plot: {target} is neither FILE.svg nor FILE.png; put --plot last to draw in the terminal"
         )
@@ -210,7 +210,6 @@ def _load_rows(selector_texts: Iterable[str], time_range: TimeRange, *, every_re
 
 
 MIN_SPARKLINE_WIDTH, MAX_SPARKLINE_WIDTH = 12, 60
-_SPARKLINE_LEVELS = "▁▂▃▄▅▆▇█"
 _DAILY_ROWS_ABOVE = timedelta(days=2)  # a longer time has a row a day, a shorter one a row an hour
 _MAX_ROWS = 48
 _BAR_WIDTH = 20
@@ -223,11 +222,7 @@ def _get_terminal_width() -> int:
 
 def _echo_lines(lines: Iterable[str]) -> None:
     """Print lines, with other characters for blocks and dots where the terminal does not have them."""
-    try:
-        "█▁┄⣿▲".encode(sys.stdout.encoding or "ascii")
-        table = {}
-    except (UnicodeEncodeError, LookupError):
-        table = charts.TO_ASCII
+    table = {} if supports_blocks(sys.stdout.encoding or "ascii") else charts.TO_ASCII
     for line in lines:
         echo(line.translate(table))
 
@@ -252,7 +247,7 @@ def format_overview(rows: Sequence[tuple[str, Track]], time_range: TimeRange, wi
     table = [
         ("usage".ljust(sparkline_width), *headers),
         *(
-            (_render_sparkline(track, time_range, sparkline_width), *cells)
+            (*charts.draw_usage(track, time_range, sparkline_width), *cells)
             for (_, track), cells in zip(rows, numbers, strict=True)
         ),
     ]
@@ -269,7 +264,7 @@ def format_overview(rows: Sequence[tuple[str, Track]], time_range: TimeRange, wi
 def format_details(name: str, track: Track, time_range: TimeRange, width: int) -> Iterator[str]:
     """One series: a sparkline, then a row for each day or hour in which something was read."""
     yield f"{name}  {track.name}"
-    yield _render_sparkline(track, time_range, min(width, MAX_SPARKLINE_WIDTH * 2))
+    yield from charts.draw_usage(track, time_range, min(width, MAX_SPARKLINE_WIDTH * 2))
     yield ""
     step = timedelta(days=1) if time_range.end - time_range.start > _DAILY_ROWS_ABOVE else timedelta(hours=1)
     starts = _iter_row_starts(time_range, step)
@@ -294,26 +289,6 @@ def _format_numbers(track: Track) -> tuple[str, ...]:
         "" if spent is None else formatting.format_percent(spent),
         str(track.count_alerts()),
     )
-
-
-def _render_sparkline(track: Track, time_range: TimeRange, width: int) -> str:
-    """The track in percent of its scale, so that what is left of a balance is a line too."""
-    return render_sparkline(
-        [(point.at, value and value / track.scale_max) for point, value in track.values], time_range, width
-    )
-
-
-def render_sparkline(values: Iterable[tuple[datetime, float | None]], time_range: TimeRange, width: int) -> str:
-    """Fractions of 0 to 1 as one line: the highest of each column, so that no short peak is lost; a space: unknown."""
-    columns: list[float | None] = [None] * width
-    for at, value in values:
-        position = time_range.fraction_at(at)
-        if value is not None and 0 <= position <= 1:
-            column = min(int(position * width), width - 1)
-            columns[column] = max(columns[column] or 0.0, value)
-    count = len(_SPARKLINE_LEVELS)
-    levels = [None if value is None else min(max(int(value * count), 0), count - 1) for value in columns]
-    return "".join(" " if level is None else _SPARKLINE_LEVELS[level] for level in levels)
 
 
 def _iter_row_starts(time_range: TimeRange, step: timedelta) -> Iterator[datetime]:
@@ -347,19 +322,17 @@ def _format_row(track: Track, time_range: TimeRange, start: datetime, step: time
 
 def _describe_events(track: Track, start: datetime, end: datetime) -> list[str]:
     periods = [period for period in track.usage_history.periods if start <= period.ended_at < end]
-    alerts = Counter(f"{each.rule} {each.event}" for each in track.transitions if start <= each.at < end)
-    failures = Counter(poll.kind for poll in track.failures if start <= poll.at < end)
-    return [
-        *([_describe_resets(periods)] if periods else []),
-        *(event if count == 1 else f"{event} {count} times" for event, count in alerts.items()),
-        *(f"no answer ({kind})" if n == 1 else f"no answer {n} times ({kind})" for kind, n in failures.items()),
+    happened = [
+        *map(_describe_reset, periods),
+        *(f"{each.rule} {each.event}" for each in track.transitions if start <= each.at < end),
+        *(f"no answer ({poll.kind})" for poll in track.failures if start <= poll.at < end),
     ]
+    return [text if count == 1 else f"{text} {count} times" for text, count in Counter(happened).items()]
 
 
-def _describe_resets(periods: Sequence[WindowPeriod]) -> str:
-    spent = [period.used_percent for period in periods if period.used_percent is not None]
-    after = f" after {', '.join(formatting.format_percent(each) for each in spent)}" if spent else ""
-    return ("reset" if len(periods) == 1 else f"{len(periods)} resets") + after
+def _describe_reset(period: WindowPeriod) -> str:
+    spent = period.used_percent
+    return "reset" if spent is None else f"reset after {formatting.format_percent(spent)}"
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------

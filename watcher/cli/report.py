@@ -13,7 +13,7 @@ import click
 
 from watcher import __version__
 from watcher.cli import status_text
-from watcher.cli.charts import FULL_PERCENT, TimeRange, Track, format_dates, format_timestamp
+from watcher.cli.charts import FULL_PERCENT, LEGEND, TimeRange, Track, format_dates, format_timestamp
 from watcher.cli.charts.svg import (
     CHART_CSS,
     DARK,
@@ -40,10 +40,6 @@ MAX_ALERTS = 200
 _MIN_SPAN = timedelta(hours=6)
 _MAX_OPEN_RESETS = 8  # more would push everything else off the screen
 _NUMERIC_HEADERS = {"spent", "left unused", "used"}
-_LEGEND = (
-    "In the pictures: a triangle, an alert fired; a ring, it was over; dotted, a reset; dashed, a rule's threshold;"
-    " a gap, nothing was read."
-)
 
 
 @click.command()
@@ -102,7 +98,7 @@ def _render_report(time_range: TimeRange, days: int) -> str:
             _render_alerts("Fires now", [each for each in latest_first if each[0].is_firing], time_range),
             _render_next([(key, status) for key, status in accounts if status.ok], drawn, time_range),
             _render_alerts("Alerts", latest_first[:MAX_ALERTS], time_range),
-            *([element("p", _LEGEND, class_="key")] if drawn else []),
+            *([element("p", LEGEND, class_="key")] if drawn else []),
             *(_render_account(key, status, drawn, time_range, several) for key, status in accounts),
         ),
         element(

@@ -4,10 +4,10 @@
 and need no drawing library.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from msgspec import Struct
 
@@ -163,16 +163,38 @@ def summarize_track(track: Track) -> str:
     return ", ".join(parts)
 
 
-# --- A picture of usage over time as text in braille dots -------------------------------------------------------------
+LEGEND = "▲ an alert fired, ○ it was over, ┊ a reset, ┄ a rule's threshold; a gap: nothing was read"
+
+
+def downsample(segment: Iterable[tuple[float, float]], columns: int) -> list[tuple[float, float]]:
+    """A line with at most one dot for each column of a picture: the highest. Fractions of four digits are enough."""
+    groups = groupby(segment, key=lambda dot: int(dot[0] * columns))
+    peaks = (max(dots, key=lambda dot: dot[1]) for _, dots in groups)
+    return [(round(at, 4), round(value, 4)) for at, value in peaks]
+
+
+# --- pictures as text -----------------------------------------------------------------------------------------------
 
 
 MIN_GUTTER = 9
-LEGEND = "▲ alert   ○ over   ┊ reset   ┄┄┄ threshold of a rule"
-_BRAILLE = 0x2800
-_BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column of a cell
-_CELL_ROWS, _CELL_COLUMNS = 4, 2
-TO_ASCII = str.maketrans("▁▂▃▄▅▆▇█░┄─┊▲○", "_.-:=+*#.--|^o") | {_BRAILLE + bits: "*" for bits in range(1, 256)}
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_EIGHTHS = len(_BLOCKS) - 1  # of a cell
+TO_ASCII = str.maketrans("▁▂▃▄▅▆▇█░┄─┊▲○", "_.-:=+*#.--|^o")
 """For `str.translate`: plots, sparklines and bars in a terminal without their characters."""
+
+
+def draw_usage(track: Track, time_range: TimeRange, columns: int, height: int = 1) -> list[str]:
+    """Usage as rows of blocks, the top one first: the highest value of each column; a space where nothing was read."""
+    levels = [0] * columns
+    for segment in build_segments(track, time_range):
+        for (at, value), (until, _) in pairwise([*segment, segment[-1]]):
+            level, first = max(round(value * height * _EIGHTHS), 1), _find_cell(at, columns)
+            for column in range(first, max(_find_cell(until, columns), first + 1)):
+                levels[column] = max(levels[column], level)
+    return [
+        "".join(_BLOCKS[min(max(level - row * _EIGHTHS, 0), _EIGHTHS)] for level in levels)
+        for row in reversed(range(height))
+    ]
 
 
 def render_plot(track: Track, time_range: TimeRange, *, width: int, height: int = 10) -> list[str]:
@@ -187,32 +209,12 @@ def render_plot(track: Track, time_range: TimeRange, *, width: int, height: int 
         if track.scale_min <= line.value <= track.scale_max
     }
     lines = []
-    for row, cells in enumerate(_draw_canvas(track, time_range, columns, height)):
-        empty = "┄" if row in threshold_rows else " "
-        drawn = "".join(chr(_BRAILLE + bits) if bits else empty for bits in cells)
+    for row, blocks in enumerate(draw_usage(track, time_range, columns, height)):
+        drawn = blocks.replace(" ", "┄") if row in threshold_rows else blocks
         lines.append(f"{labels.get(row, ''):>{gutter}} {drawn}".rstrip())
     events = _format_events(track, time_range, columns)
     below = ["─" * columns, *([events] if events else []), _format_time_axis(time_range, columns)]
     return lines + [f"{'':>{gutter}} {line}" for line in below]
-
-
-def _draw_canvas(track: Track, time_range: TimeRange, columns: int, height: int) -> list[list[int]]:
-    """Braille bits of each cell."""
-    canvas = [[0] * columns for _ in range(height)]
-    wide, tall = columns * _CELL_COLUMNS - 1, height * _CELL_ROWS - 1
-    for segment in build_segments(track, time_range):
-        for x, y in _interpolate([(round(right * wide), round((1 - up) * tall)) for right, up in segment]):
-            canvas[y // _CELL_ROWS][x // _CELL_COLUMNS] |= _BRAILLE_BITS[y % _CELL_ROWS][x % _CELL_COLUMNS]
-    return canvas
-
-
-def _interpolate(points: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Every dot on the line through the points."""
-    yield points[0]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        steps = max(abs(x1 - x0), abs(y1 - y0))
-        for step in range(1, steps + 1):
-            yield round(x0 + (x1 - x0) * step / steps), round(y0 + (y1 - y0) * step / steps)
 
 
 def _format_events(track: Track, time_range: TimeRange, columns: int) -> str:

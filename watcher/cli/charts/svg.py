@@ -8,14 +8,15 @@ Every meaning of a colour is also given by a shape or a word.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
-from itertools import groupby
 from string import Template
 
 from watcher.cli.charts import (
+    LEGEND,
     TimeRange,
     Track,
     build_segments,
     compute_ticks,
+    downsample,
     format_dates,
     format_timestamp,
     summarize_track,
@@ -128,7 +129,8 @@ def render_svg(tracks: Sequence[Track], time_range: TimeRange, *, title: str) ->
         element("text", title, class_="ink title", x=24, y=34),
         element("text", format_dates(time_range), class_="muted note", x=24, y=53),
         *panels,
-        *_draw_legend(tracks, height - 18),
+        element("text", LEGEND, class_="muted", x=24, y=height - 18),
+        element("text", "AI usage watcher", class_="muted end", x=WIDTH - 24, y=height - 18),
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {WIDTH} {height}",
         width=WIDTH,
@@ -256,38 +258,3 @@ def _draw_triangle(x: float, y: float, size: int, severity: Severity, *title: Ma
 
 def _draw_ring(x: float, y: float, *title: Markup) -> Markup:
     return element("circle", *title, class_="mark resolved", cx=x, cy=y, r=4)
-
-
-def _draw_legend(tracks: Sequence[Track], y: int) -> Iterator[Markup]:
-    """What the symbols in these pictures mean."""
-    transitions = [each for track in tracks for each in track.transitions]
-    fired = {each.severity for each in transitions if each.event in FIRING_EVENTS}
-    severities = sorted(fired, key=lambda each: each.rank)
-    symbols = [(_draw_triangle(0, -4, 6, each), 12, f"alert, {each}") for each in severities]
-    if any(each.event not in FIRING_EVENTS for each in transitions):
-        symbols.append((_draw_ring(0, -4), 12, "alert over"))
-    if any(track.threshold_lines for track in tracks):
-        dashes = element("line", class_="threshold warning", x1=-4, x2=18, y1=-4, y2=-4)
-        symbols.append((dashes, 24, "threshold of a rule"))
-    if any(track.usage_history.periods for track in tracks):
-        symbols.append((element("line", class_="reset", x1=0, x2=0, y1=-11, y2=2), 8, "reset"))
-    x = 32.0
-    for symbol, gap, meaning in symbols:
-        label = element("text", meaning, class_="muted", x=gap)
-        yield element("g", symbol, label, transform=f"translate({x:g} {y})")
-        x += gap + 6.2 * len(meaning) + 26
-    yield element("text", "AI usage watcher", class_="muted end", x=WIDTH - 24, y=y)
-
-
-def downsample(segment: Sequence[tuple[float, float]], columns: int) -> list[tuple[float, float]]:
-    """The same line with fewer dots: of each column the first, lowest, highest and last; of a flat stretch the ends."""
-    kept: list[tuple[float, float]] = []
-    for _, group in groupby(segment, key=lambda dot: int(dot[0] * columns)):
-        dots = list(group)
-        lowest, highest = min(dots, key=lambda dot: dot[1]), max(dots, key=lambda dot: dot[1])
-        kept += sorted({dots[0], lowest, highest, dots[-1]})
-    return [
-        dot
-        for index, dot in enumerate(kept)
-        if index in (0, len(kept) - 1) or not kept[index - 1][1] == dot[1] == kept[index + 1][1]
-    ]
