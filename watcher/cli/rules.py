@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from itertools import groupby, zip_longest
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -211,10 +211,6 @@ def _describe_misses(result: ExampleResult, all_rules: Sequence[Rule]) -> Iterat
 # --- list -----------------------------------------------------------------------------------------------------------
 
 
-_HEADER = ("RULE", "SEVERITY", "FIRES WHEN", "ENDS WHEN", "NOTIFIES", "FILE")
-_MAX_CELL_WIDTHS = (10_000, 60, 48, 36)  # the widest cells with which the table fits are used
-
-
 @rules.command("list", short_help="List the rules in force.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
 @click.option("--packs", is_flag=True, help="The packs of rules that are shipped, and where each is in force.")
@@ -262,54 +258,21 @@ def convert_rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def format_rules(found: Sequence[Rule], width: int) -> list[str]:
-    """A table with a row for each level and long cells folded; where that is too wide, lines for each rule."""
-    rows = [row for rule in found for row in _build_rows(rule)]
-    for max_width in _MAX_CELL_WIDTHS:
-        table = list(format_columns([_HEADER, *(line for row in rows for line in _fold_row(row, max_width))]))
-        if max(map(len, table)) <= width:
-            return table
-    stacked: list[str] = []
+def format_rules(found: Sequence[Rule], width: int) -> Iterator[str]:
+    """Of each rule the name, two lines for each level, the recipients, and the location in one piece."""
     for rule in found:
-        stacked += [*([""] if stacked else []), *_format_stacked(rule, width)]
-    return stacked
-
-
-def _build_rows(rule: Rule) -> Iterator[Sequence[str]]:
-    """A row for each level; what they share is in the first."""
-    shared = (rule.name, _format_recipients(rule), f"{rule.path}:{rule.line}")
-    for level in rule.levels:
-        name, recipients, location = shared
-        fires_when = f"{level.when}{_format_pending_for(rule)}"
-        yield name, level.severity.value, fires_when, str(level.clear), recipients, location
-        shared = ("", "", "")
-
-
-def _fold_row(row: Sequence[str], max_width: int) -> Iterator[Sequence[str]]:
-    """A row as several, no cell wider than `max_width`; the location stays whole, to be copied."""
-    *cells, location = row
-    lines = [wrap_line(cell, max_width, indent=2) or [""] for cell in cells]
-    return zip_longest(*lines, [location], fillvalue="")
-
-
-def _format_stacked(rule: Rule, width: int) -> Iterator[str]:
-    """The name, two lines for each level, the recipients, and the location in one piece."""
-    yield rule.name
-    for level in rule.levels:
-        fires_when = f"  {level.severity:<8}  fires when {level.when}{_format_pending_for(rule)}"
-        yield from wrap_line(fires_when, width, indent=14)
-        yield from wrap_line(f"  {'':<8}  ends when {level.clear}", width, indent=14)
-    yield from wrap_line(f"  notifies {_format_recipients(rule)}", width, indent=8)
-    yield f"  in {rule.path}:{rule.line}"
+        yield rule.name
+        pending = f" for {format_duration(rule.pending_for)}" if rule.pending_for else ""
+        for level in rule.levels:
+            yield from wrap_line(f"  {level.severity:<8}  fires when {level.when}{pending}", width, indent=14)
+            yield from wrap_line(f"  {'':<8}  ends when {level.clear}", width, indent=14)
+        yield from wrap_line(f"  notifies {_format_recipients(rule)}", width, indent=8)
+        yield f"  in {rule.path}:{rule.line}"
 
 
 def _format_recipients(rule: Rule) -> str:
     again = f", again every {format_duration(rule.remind)}" if rule.remind is not None else ""
     return f"{', '.join(rule.notify) if rule.notify else 'the usual route'} ({', '.join(_list_events(rule))}){again}"
-
-
-def _format_pending_for(rule: Rule) -> str:
-    return f" for {format_duration(rule.pending_for)}" if rule.pending_for else ""
 
 
 def _list_events(rule: Rule) -> list[str]:
