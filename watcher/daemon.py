@@ -44,7 +44,7 @@ CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, found by `check`: not re
 CLEANUP_EVERY = timedelta(hours=24)
 REFRESH_FACT, REFRESH_REQUESTED, REFRESH_DONE = "refresh", "wanted", "done"  # another process asks for a poll
 SETTLE_FOR = timedelta(seconds=0.5)  # after a change of the config: an editor may write in several steps
-FIRST_POLLS_WITHIN = timedelta(minutes=2)  # a search for logins may hang, on a disk that is gone
+FIRST_POLLS_WITHIN = timedelta(minutes=1)  # a search for logins may hang, on a disk that is gone
 ONE_SHOT_WITHIN = timedelta(minutes=10)  # likewise: a `check` that never ends would keep the lock
 SUSPEND_THRESHOLD = timedelta(minutes=1)  # a wall clock that jumps ahead by more means that the machine slept
 
@@ -92,7 +92,7 @@ class Daemon:
             store=store,
             scheduler=self._scheduler,
             work_queue=self._work_queue,
-            is_polling=lambda: self._poller.is_busy,
+            is_waiting=lambda: self._awaits_polls,
             log_warning=log.warning,
         )
 
@@ -259,13 +259,13 @@ class Daemon:
     def _await_polls(self) -> None:
         """Evaluate, release and send nothing before every provider was polled: until then all readings are old."""
         self._awaits_polls = True
-        self._dispatcher.delay_sending()
         self._scheduler.schedule_after("first polls", FIRST_POLLS_WITHIN, self._stop_awaiting_polls)
 
     def _stop_awaiting_polls(self) -> None:
         if self._awaits_polls:
             self._awaits_polls = False
             self._scheduler.cancel("first polls")
+            self._dispatcher.release_deliveries()
             self._evaluate_time()
 
     def _finish_polls(self) -> None:
@@ -278,12 +278,12 @@ class Daemon:
             self._write_status()
             now = self._environment.clock.now()
             self._store.save_fact(REFRESH_FACT, REFRESH_DONE, now)
-        self._dispatcher.send_if_idle()
 
     def _on_wake(self, step: timedelta) -> None:
         self._log.info(f"the clock jumped ahead by {step} (sleep, or the clock was set): polling every provider")
         self._await_polls()
         self._poller.on_wake(self._environment.clock.now())
+        self._finish_polls()
 
     def _on_clock_set_back(self, step: timedelta) -> None:
         pipeline.correct_clock(self._store, now=self._environment.clock.now())

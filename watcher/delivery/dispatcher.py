@@ -179,11 +179,12 @@ def _make_stop_notices(
     return (create_notice(key, others[0], title, body, now, reason=reason, mute=mute),)
 
 
-MAX_SEND_DELAY = timedelta(minutes=1)  # at the start and after a sleep, until every provider has answered
-
-
 class Dispatcher:
-    """Starts attempts, and holds and releases deliveries."""
+    """Starts attempts, and holds and releases deliveries.
+
+    While `is_waiting` is true, it does neither: after a start or a sleep the alerts of all providers are sent together,
+    and no held message is released whose alert has ended meanwhile.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts of a daemon, all named
         self,
@@ -192,17 +193,16 @@ class Dispatcher:
         store: Store,
         scheduler: Scheduler,
         work_queue: WorkQueue,
-        is_polling: Callable[[], bool],
+        is_waiting: Callable[[], bool],
         log_warning: Callable[[str], None],
     ) -> None:
         self._environment, self._store, self._scheduler = environment, store, scheduler
-        self._work_queue, self._is_polling, self._log_warning = work_queue, is_polling, log_warning
+        self._work_queue, self._is_waiting, self._log_warning = work_queue, is_waiting, log_warning
         self.on_action: OnAction | None = None  # set by the daemon, which can listen for actions
         self._config: Config | None = None
         self._in_flight: dict[str, Delivery] = {}  # channel -> delivery of the attempt
         self._channel_errors: dict[str, str] = {}  # channel -> error that was logged
         self._next_send_at: dict[str, datetime] = {}
-        self._delayed_until: datetime | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -243,8 +243,7 @@ class Dispatcher:
 
     def release_deliveries(self) -> None:
         """Hold and release deliveries by quiet hours and snoozes."""
-        if self._config is not None and not self._is_delayed():
-            self._delayed_until = None
+        if self._config is not None and not self._is_waiting():
             pipeline.release_deliveries(self._store, self._config, now=self._now())
             self.start_due_attempts()
 
@@ -253,31 +252,10 @@ class Dispatcher:
         self._next_send_at = {channel: at + step for channel, at in self._next_send_at.items()}
         self.start_due_attempts()
 
-    def delay_sending(self) -> None:
-        """Send and release nothing until every provider has been polled, for a minute at most.
-
-        Their alerts are then sent together, and no held message is released whose alert has ended meanwhile.
-        """
-        self._delayed_until = self._now() + MAX_SEND_DELAY
-
-    def send_if_idle(self) -> None:
-        """Release and send the delayed deliveries, if no poll is in flight."""
-        if self._delayed_until is not None and not self._is_polling():
-            self.release_deliveries()
-
-    def _is_delayed(self) -> bool:
-        return self._delayed_until is not None and self._is_polling() and self._now() < self._delayed_until
-
     def start_due_attempts(self) -> None:
         """Start the due attempts, and schedule the next ones."""
         config, now = self._config, self._now()
-        if config is None:
-            return
-        if self._delayed_until is not None:
-            if self._is_delayed():
-                self._scheduler.schedule_at("post", self._delayed_until, self.release_deliveries)
-            else:
-                self.release_deliveries()
+        if config is None or self._is_waiting():
             return
         following = None
         for delivery, ready_at in self._find_next_deliveries():
