@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.core.engine.thresholds import SeriesOutlook
+from watcher.core.formatting import format_short_duration
 from watcher.core.model import Pace
 
 RULE_TIME_DELAY = timedelta(seconds=2)  # at the very instant `resets_in < 1h` does not hold yet
@@ -201,7 +202,7 @@ def _choose_after_answer(context: PollContext, polled_at: datetime, now: datetim
     wait, reason = min(intervals, default=(pace.every, _format_usual_interval(pace)))
     max_wait = _compute_max_wait(context)
     if wait > max_wait:
-        wait, reason = max_wait, f"a rule asks for readings: every {_format_duration(max_wait)}"
+        wait, reason = max_wait, f"a rule asks for readings: every {format_short_duration(max_wait)}"
     at = polled_at + wait
     reset_at = _find_next_reset(context, polled_at)
     # A poll less than the minimum interval before the reset would delay the first look at the new window by as much;
@@ -256,7 +257,7 @@ def _choose_interval(outlook: SeriesOutlook, context: PollContext, polled_at: da
     if gap is not None:
         # A burst may cross the threshold: poll before that can happen.
         wait = min(wait, max(context.pace.every, _estimate_soonest_crossing(outlook, gap)))
-    return wait, f"unchanged: every {_format_duration(wait)}"
+    return wait, f"unchanged: every {format_short_duration(wait)}"
 
 
 def _compute_idle_wait(outlook: SeriesOutlook, context: PollContext, polled_at: datetime) -> timedelta | None:
@@ -296,7 +297,7 @@ def _choose_near_interval(
         expected = timedelta(hours=min(gap / outlook.rate, 10_000))
         if expected / 2 < every:
             wait = min(wait, expected / 2)
-            reason = f"{outlook.name}: {threshold:g}% expected in {_format_duration(expected)}"
+            reason = f"{outlook.name}: {threshold:g}% expected in {format_short_duration(expected)}"
     return (max(wait, floor), reason) if wait < every else None
 
 
@@ -314,13 +315,4 @@ def _double_wait(first: timedelta, times: int) -> timedelta:
 
 
 def _format_usual_interval(pace: Pace) -> str:
-    return f"every {_format_duration(pace.every)}"
-
-
-def _format_duration(span: timedelta) -> str:
-    """`45s`, `6m`, `1h30m`."""
-    seconds = round(span.total_seconds())
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds}s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours}h{minutes:02d}m" if hours and minutes else f"{hours}h" if hours else f"{minutes}m"
+    return f"every {format_short_duration(pace.every)}"
