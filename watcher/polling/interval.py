@@ -19,7 +19,6 @@ Strongest rule first::
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from watcher.core.engine.thresholds import SeriesOutlook
 from watcher.core.formatting import format_short_duration
@@ -91,7 +90,6 @@ def choose_next_poll(context: PollContext, now: datetime) -> NextPoll:
     """When to poll this login next, and why."""
     if context.failure_kind == "unsupported" and not context.login_changed:
         return NextPoll(at=None, reason="stopped: this account is not supported; sign in with another")
-    context = _drop_future_times(context, now)
     choice = _choose_without_limits(context, now)
     free = _find_budget_free_at(context, now)
     if free is not None and choice.at is not None and choice.at < free:
@@ -105,21 +103,8 @@ def choose_next_poll(context: PollContext, now: datetime) -> NextPoll:
 
 
 def is_cooling_down(until: datetime | None, now: datetime) -> bool:
-    """Whether a cooldown lasts. One that ends too late to be true began before the clock was set back."""
-    return until is not None and now < until <= now + MAX_COOLDOWN
-
-
-def _drop_future_times(context: PollContext, now: datetime) -> PollContext:
-    """The context without a last poll or wake-up in the future: the clock was set back since.
-
-    A step back by less than the usual interval only delays the next poll by as much.
-    """
-    latest = now + context.pace.every
-    if context.woke_at is not None and context.woke_at > latest:
-        context = replace(context, woke_at=None)
-    if context.polled_at is not None and context.polled_at > latest:
-        context = replace(context, polled_at=None, requested_at=None)
-    return context
+    """Whether a cooldown lasts."""
+    return until is not None and now < until
 
 
 def _choose_without_limits(context: PollContext, now: datetime) -> NextPoll:
@@ -131,7 +116,7 @@ def _choose_without_limits(context: PollContext, now: datetime) -> NextPoll:
         return NextPoll(at=polled_at + NEW_LOGIN_DELAY, reason="another login was found")
     if (
         context.woke_at is not None
-        and context.woke_at > polled_at
+        and polled_at < context.woke_at <= now  # later: before the clock was set back
         and context.failure_kind not in LOGIN_FAILURES | {"rate_limited"}
     ):
         return NextPoll(at=context.woke_at, reason="the machine woke")
