@@ -54,7 +54,7 @@ def test_the_address_is_never_among_the_arguments(compose):
 
 def test_the_library_gets_plain_text_and_a_type(compose, with_library):
     finished = with_library(compose("apprise", severity=Severity.CRITICAL, body="*ü* \\n <b>"))
-    assert apprise.interpret_result(finished).delivered
+    assert apprise.interpret_result(finished, None).delivered
     assert with_library.received() == {
         "url": "json://plantedsecret@receiver.example",
         "title": "Claude 5-hour window at 82 %",
@@ -73,7 +73,7 @@ def test_the_library_gets_plain_text_and_a_type(compose, with_library):
     ],
 )
 def test_a_refusal_is_tried_again_and_an_unknown_address_is_not(compose, with_library, url, permanent, detail):
-    outcome = apprise.interpret_result(with_library(compose("apprise", {"url": url})))
+    outcome = apprise.interpret_result(with_library(compose("apprise", {"url": url})), None)
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (False, permanent, detail)
 
 
@@ -83,7 +83,7 @@ def test_without_the_library_the_outcome_says_what_to_install(compose, tmp_path)
     finished = run_command(
         Command(argv=command.argv, stdin=command.stdin, env={"PYTHONPATH": child_path(tmp_path)}, timeout_s=30)
     )
-    outcome = apprise.interpret_result(finished)
+    outcome = apprise.interpret_result(finished, None)
     assert (outcome.permanent, outcome.detail) == (
         True,
         "Apprise is not installed; run: pip install 'ai-usage-watcher[apprise]'",
@@ -109,7 +109,9 @@ def test_the_real_library_sends_it(compose, status, delivered):
     with Server(lambda _: Reply(status=status)) as server:
         url = server.url.replace("http://", "json://")
         command = compose("apprise", {"url": url}, title="ü & <b>")
-        outcome = apprise.interpret_result(run_command(structs.replace(command, env={"PYTHONPATH": child_path()})))
+        outcome = apprise.interpret_result(
+            run_command(structs.replace(command, env={"PYTHONPATH": child_path()})), None
+        )
     assert (outcome.delivered, outcome.permanent) == (delivered, False)
     [asked] = server.requests
     sent = json.loads(asked.body)
@@ -117,7 +119,7 @@ def test_the_real_library_sends_it(compose, status, delivered):
 
 
 def test_a_sender_that_hangs_leaves_it_open():
-    outcome = apprise.interpret_result(CommandResult(exit_code=None, stderr="stopped after 60 s", timed_out=True))
+    outcome = apprise.interpret_result(CommandResult(exit_code=None, stderr="stopped after 60 s", timed_out=True), None)
     assert outcome.delivered is None
 
 

@@ -120,11 +120,13 @@ def test_an_address_that_is_no_webhook_is_refused_without_being_shown(channel, u
 
 
 def test_the_pause_after_the_last_message_the_limit_allows_is_kept(answered):
-    outcome = discord.interpret_result(answered(200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.25"))
+    outcome = discord.interpret_result(
+        answered(200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.25"), None
+    )
     assert (outcome.delivered, outcome.retry_after) == (True, timedelta(seconds=1.25))
     assert (
         discord.interpret_result(
-            answered(200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1")
+            answered(200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1"), None
         ).retry_after
         is None
     )
@@ -149,7 +151,7 @@ def test_the_pause_after_the_last_message_the_limit_allows_is_kept(answered):
     ],
 )
 def test_a_refusal_is_permanent_and_explained(answered, status, body, detail):
-    outcome = discord.interpret_result(answered(status, body))
+    outcome = discord.interpret_result(answered(status, body), None)
     assert (outcome.delivered, outcome.permanent) == (False, True)
     assert detail is None or outcome.detail == detail
 

@@ -168,7 +168,7 @@ def test_text_from_outside_is_shown_and_not_read(compose, mention):
     ],
 )
 def test_slacks_reasons_are_understood(answered, *, status, body, delivered, permanent, detail):
-    outcome = slack.interpret_result(answered(status, body))
+    outcome = slack.interpret_result(answered(status, body), None)
     assert (outcome.delivered, outcome.permanent, outcome.detail) == (delivered, permanent, detail)
 
 

@@ -183,7 +183,7 @@ def test_the_signature_is_of_the_persons_own_body(compose):
     ],
 )
 def test_success_decides_what_a_good_status_means(channel, answered, success, answer, outcome):
-    found = webhook.check_answer(answered(*answer), channel("webhook", success=success).settings)
+    found = webhook.interpret_result(answered(*answer), channel("webhook", success=success).settings)
     assert (found.delivered, found.permanent) == outcome
 
 

@@ -7,7 +7,7 @@ Then one file for each channel: a function from a `Message` and the channel's se
 
 from msgspec import structs
 
-from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
+from watcher.core.model import DeliveryOutcome, Message, Request
 from watcher.errors import ProviderError, ServerError
 from watcher.notifiers import alertmanager, apprise, command, desktop, discord, email, ntfy, slack, webhook
 from watcher.notifiers.base import Channel, Notifier, OnAction, Run, Send
@@ -50,18 +50,13 @@ def send_message(
 def _deliver(message: Message, channel: Channel, send: Send, run: Run, on_action: OnAction | None) -> DeliveryOutcome:
     notifier = NOTIFIERS[channel.type]
     if notifier.deliver is not None:
-        return notifier.deliver(message, channel.settings, run, on_action)
-    if notifier.send_test is not None:
-        return notifier.send_test(message, channel.settings, send)
+        return notifier.deliver(message, channel.settings, send, run, on_action)
     if notifier.build_request is None:
         raise TypeError(notifier.type)
     work = notifier.build_request(message, channel.settings)
     if isinstance(work, Request):
         # an answer that breaks off is good for nothing where its body decides
         body_decides = bool(getattr(channel.settings, "success", ""))
-        result: Response | CommandResult = send(structs.replace(work, status_decides=not body_decides))
-    else:
-        result = run(work)
-    if notifier.check_answer is not None and isinstance(result, Response):
-        return notifier.check_answer(result, channel.settings)
-    return notifier.interpret_result(result)
+        response = send(structs.replace(work, status_decides=not body_decides))
+        return notifier.interpret_result(response, channel.settings)
+    return notifier.interpret_result(run(work), channel.settings)

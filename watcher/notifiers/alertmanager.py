@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from watcher.core.formatting import format_percent
-from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response, Transition
+from watcher.core.model import DeliveryOutcome, Message, Request, Response, Transition
 from watcher.core.rules.vocabulary import parse_duration
 from watcher.errors import ProviderError
 from watcher.notifiers import base
@@ -243,16 +243,16 @@ def post_alerts(
     return PostResult(outcome=DeliveryOutcome(delivered=accepted, detail=detail), refused=tuple(refused))
 
 
-def interpret_answer(response: Response | CommandResult) -> DeliveryOutcome:
+def interpret_answer(response: Response) -> DeliveryOutcome:
     """As for other channels; a retry is the next `resend`, whatever Retry-After says."""
-    if not isinstance(response, Response):
-        raise TypeError("alertmanager")
     outcome = base.interpret_response(response)
     detail = outcome.detail.partition(", not before")[0]
     return structs.replace(outcome, detail=detail, retry_after=None)
 
 
-def send_test(message: Message, settings: Settings, send: base.Send) -> DeliveryOutcome:
+def send_test(
+    message: Message, settings: Settings, send: base.Send, _run: base.Run, _on_action: base.OnAction | None
+) -> DeliveryOutcome:
     """Post the test alert to every Alertmanager, one after the other. Delivered: all of them took it."""
     labels = {**settings.labels, "alertname": TEST_ALERT, "severity": message.severity.value, "source": SOURCE}
     alert = Alert(
@@ -270,5 +270,5 @@ def send_test(message: Message, settings: Settings, send: base.Send) -> Delivery
 
 
 NOTIFIER = base.Notifier(
-    type="alertmanager", settings_class=Settings, send_test=send_test, secret_settings=("headers",)
+    type="alertmanager", settings_class=Settings, deliver=send_test, is_mirror=True, secret_settings=("headers",)
 )

@@ -11,7 +11,7 @@ import sys
 
 import msgspec
 
-from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Response, Severity
+from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Severity
 from watcher.notifiers import base
 from watcher.notifiers.base import ChannelSettings, Notifier, clip, get_safe_link
 
@@ -53,13 +53,13 @@ def escape_mentions(text: str) -> str:
     return re.sub(r"@|<(?=[!#])", "\\g<0>\u200b", text)
 
 
-def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
+def interpret_result(finished: CommandResult, _settings: Settings) -> DeliveryOutcome:
     """The child's exit codes; a refusal by the service may pass."""
-    outcome = base.interpret_result(result)
-    if not isinstance(result, CommandResult) or not outcome.permanent:
+    outcome = base.interpret_exit(finished)
+    if not outcome.permanent:
         return outcome
-    if result.exit_code in _PERMANENT_HINTS:
-        return DeliveryOutcome(delivered=False, detail=_PERMANENT_HINTS[result.exit_code], permanent=True)
+    if finished.exit_code in _PERMANENT_HINTS:
+        return DeliveryOutcome(delivered=False, detail=_PERMANENT_HINTS[finished.exit_code], permanent=True)
     return DeliveryOutcome(delivered=False, detail="the service did not take it; will be sent again")
 
 

@@ -113,7 +113,7 @@ def check_header(value: str, key: str) -> None:
         raise ValueError(f"`{key}` must be plain ASCII without line ends")
 
 
-def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
+def interpret_result(result: Response | CommandResult, _settings: object = None) -> DeliveryOutcome:
     """The meaning of an HTTP answer or of a command's end."""
     return interpret_response(result) if isinstance(result, Response) else interpret_exit(result)
 
@@ -202,22 +202,16 @@ def get_json_field(body: bytes, name: str, *, within: str = "") -> object:
 
 
 class Notifier(Struct, frozen=True, kw_only=True):
-    """One type of channel. One of `build_request`, `deliver` and `send_test` is given."""
+    """One type of channel, with `build_request` or `deliver`."""
 
     type: str  # the word in TOML: `type = "slack"`
     settings_class: SettingsClass  # the channel's keys in TOML, beside `type`
     build_request: Callable[[Message, Any], Request | Command] | None = None
-    interpret_result: Callable[[Response | CommandResult], DeliveryOutcome] = interpret_result
-    deliver: Callable[[Message, Any, Run, OnAction | None], DeliveryOutcome] | None = None  # may try several ways
-    send_test: Callable[[Message, Any, Send], DeliveryOutcome] | None = None  # of a mirror: its only message is a test
-    check_answer: Callable[[Response, Any], DeliveryOutcome] | None = None  # where that depends on the settings
+    interpret_result: Callable[[Any, Any], DeliveryOutcome] = interpret_result  # of a request or command; settings
+    deliver: Callable[[Message, Any, Send, Run, OnAction | None], DeliveryOutcome] | None = None  # may try several ways
+    is_mirror: bool = False  # shows what fires, again and again; its only message is a test
     secret_settings: tuple[str, ...] = ()  # names of the settings that hold secrets
     template_settings: tuple[str, ...] = ()  # names of those with names in braces; secrets in them are escaped
-
-    @property
-    def is_mirror(self) -> bool:
-        """Whether its channels show what fires, again and again, and get no messages."""
-        return self.send_test is not None
 
 
 # --- What several channels need: texts clipped to a limit, usage bars, colours and links ------------------------------

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from msgspec import structs
 
-from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
+from watcher.core.model import DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import base
 
 _ERROR_HINTS = {
@@ -84,14 +84,12 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
     return [{"name": name, "value": value, "inline": True} for name, value in known if value]
 
 
-def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
+def interpret_result(response: Response, _settings: Settings) -> DeliveryOutcome:
     """The default, with the pause after the last message that the rate limit allows, and the reason of a refusal."""
-    outcome = base.interpret_result(result)
-    if not isinstance(result, Response):
-        return outcome
-    if outcome.delivered and result.headers.get("x-ratelimit-remaining") == "0":
-        return structs.replace(outcome, retry_after=base.parse_retry_after(result))
-    code = base.get_json_field(result.body, "code")
+    outcome = base.interpret_response(response)
+    if outcome.delivered and response.headers.get("x-ratelimit-remaining") == "0":
+        return structs.replace(outcome, retry_after=base.parse_retry_after(response))
+    code = base.get_json_field(response.body, "code")
     if outcome.permanent and isinstance(code, int) and code in _ERROR_HINTS:
         return structs.replace(outcome, detail=f"Discord refused it with code {code}: {_ERROR_HINTS[code]}")
     return outcome

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from watcher.core.model import CommandResult, DeliveryOutcome, Mail, Message, Response, is_loopback
+from watcher.core.model import DeliveryOutcome, Mail, Message, Response, is_loopback
 from watcher.notifiers import base
 
 SUBMISSION_PORT, SUBMISSIONS_PORT = 587, 465
@@ -104,14 +104,12 @@ def _make_message_id(key: str, domain: str) -> str:
     return f"<{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:40]}@{domain}>"
 
 
-def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
+def interpret_result(response: Response, _settings: Settings) -> DeliveryOutcome:
     """2xx: delivered. 4xx: retried. 5xx: the user has to fix it."""
-    if not isinstance(result, Response):
-        raise TypeError("email")
-    code = result.status
+    code = response.status
     answered = f"answered {code}"
     if 200 <= code < 300:  # noqa: PLR2004 - RFC 5321 section 4.2.1, as below
-        partly = f", but {result.body.decode('ascii', 'replace')}; check `to`" if result.body else ""
+        partly = f", but {response.body.decode('ascii', 'replace')}; check `to`" if response.body else ""
         return DeliveryOutcome(delivered=True, detail=answered + partly)
     if 500 <= code < 600:  # noqa: PLR2004
         hint = _HINTS.get(code, "check the channel's settings")

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from watcher.core.formatting import escape_markup
-from watcher.core.model import CommandResult, DeliveryOutcome, Message, Request, Response
+from watcher.core.model import DeliveryOutcome, Message, Request, Response
 from watcher.notifiers import base
 
 _ERROR_HINTS = {
@@ -74,10 +74,10 @@ def _build_fields(message: Message) -> list[dict[str, Any]]:
     return fields
 
 
-def interpret_result(result: Response | CommandResult) -> DeliveryOutcome:
+def interpret_result(response: Response, _settings: Settings) -> DeliveryOutcome:
     """The default, as servers that take Slack's format answer with other bodies; a refusal names its reason."""
-    outcome = base.interpret_result(result)
-    answer = result.body.decode("utf-8", "replace").strip() if isinstance(result, Response) else ""
+    outcome = base.interpret_response(response)
+    answer = response.body.decode("utf-8", "replace").strip()
     if outcome.delivered and answer[:9].lower().startswith(("<!doctype", "<html")):
         detail = "a web page answered in place of Slack; check the address and the network"
         return DeliveryOutcome(delivered=False, detail=detail)  # a network's login page goes away by itself

@@ -163,7 +163,7 @@ def _format_header_value(value: Any) -> str:
     return quote(text, safe=_HEADER_CHARACTERS, errors="replace")
 
 
-def check_answer(response: Response, settings: Settings) -> DeliveryOutcome:
+def interpret_result(response: Response, settings: Settings) -> DeliveryOutcome:
     """As for every channel; with `success`, an answer in which it is not true is a refusal.
 
     It stops the channel unless the answer says when to retry: with a wrong `success`, each retry would be a duplicate.
@@ -223,7 +223,7 @@ NOTIFIER = base.Notifier(
     type="webhook",
     settings_class=Settings,
     build_request=build_request,
-    check_answer=check_answer,
+    interpret_result=interpret_result,
     secret_settings=("url", "secret", "headers", "json"),
     template_settings=("headers", "json"),
 )

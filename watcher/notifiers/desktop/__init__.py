@@ -23,7 +23,7 @@ from functools import partial
 from msgspec import Struct, structs
 
 from watcher.core.model import DeliveryOutcome, Message
-from watcher.notifiers.base import BackendResult, ChannelSettings, Notifier, OnAction, Run
+from watcher.notifiers.base import BackendResult, ChannelSettings, Notifier, OnAction, Run, Send
 from watcher.notifiers.desktop import linux, macos, plyer, windows
 
 
@@ -64,7 +64,9 @@ def get_backends(platform: str, env: Mapping[str, str]) -> Sequence[Backend]:
     ]
 
 
-def deliver(message: Message, _settings: Settings, run: Run, on_action: OnAction | None) -> DeliveryOutcome:
+def deliver(
+    message: Message, _settings: Settings, _send: Send, run: Run, on_action: OnAction | None
+) -> DeliveryOutcome:
     """Show the message on this machine's desktop."""
     backends = get_backends(sys.platform, os.environ)
     if on_action is not None:
