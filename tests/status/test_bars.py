@@ -94,7 +94,7 @@ def test_waybar_is_always_json_with_a_word_for_its_state(seen, state):
 
 
 def test_an_error_takes_the_place_of_the_readings_in_every_format():
-    assert bars.format_error("tmux", "watcher: damaged") == "watcher: damaged"
+    assert bars.format_error("tmux", "watcher: #damaged") == "watcher: ##damaged"
     shown = json.loads(bars.format_error("waybar", "watcher: damaged"))
     assert (shown["class"], shown["text"]) == ("error", "watcher: damaged")
 

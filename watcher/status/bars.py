@@ -99,7 +99,8 @@ def is_stale(
 
 def format_line(document: Document, now: datetime) -> str:
     """`claude 82%! 1h40m · codex 12% 3h05m`: each account's primary window, the worst first. `!`: fires, `?`: old."""
-    return " · ".join(_format_account(account, now) for account in _list_worst_first(document, now)) or _NO_READINGS
+    accounts = _list_worst_first(document, now)
+    return " · ".join(_format_account(account, now) for account in accounts) or _explain_absence(document)
 
 
 def format_tmux(document: Document, now: datetime) -> str:
@@ -110,27 +111,35 @@ def format_tmux(document: Document, now: datetime) -> str:
         has_alert = account.severity is not None and account.primary_window is not None
         colour = _COLOURS[account.severity or "info"] if has_alert else "colour244" if account.is_old else ""
         parts.append(f"#[fg={colour}]{text}#[default]" if colour else text)
-    return " · ".join(parts) or _NO_READINGS
+    return " · ".join(parts) or _explain_absence(document).replace("#", "##")
 
 
 def format_waybar(document: Document, now: datetime) -> str:
     """Waybar's JSON: `text`, `alt`, `tooltip`, `class`, `percentage`; its texts are markup, so they are escaped."""
     accounts = _list_accounts(document, now)
-    state = _highest_severity([alert["severity"] for alert in document["alerts"] if alert["state"] == "firing"])
-    state = state or ("stale" if any(account.is_old for account in accounts) else "ok")
+    state = "error" if "problem" in document else "empty"
+    if accounts:
+        is_old = any(account.is_old for account in accounts)
+        state = _find_severity(document) or ("stale" if is_old else "ok")
     fullest = max((account.primary_window["used_percent"] or 0.0 for account in accounts if account.primary_window),
                   default=0.0)  # fmt: skip
-    tooltip = "\n".join(line for account in accounts for line in _format_tooltip(account, now)) or _NO_READINGS
-    return _encode_waybar(format_line(document, now), state if accounts else "empty", tooltip, fullest)
+    tooltip = "\n".join(line for account in accounts for line in _format_tooltip(account, now))
+    return json.dumps(
+        {
+            "text": formatting.escape_markup(format_line(document, now)),
+            "alt": state,
+            "tooltip": formatting.escape_markup(tooltip or _explain_absence(document)),
+            "class": state,
+            "percentage": int(min(max(fullest, 0.0), _FULL_PERCENT)),
+        }
+    )
 
 
 def format_swiftbar(document: Document, now: datetime) -> str:
     """The menu of a plugin for SwiftBar, xbar or Argos: the line, then alerts, windows and actions."""
     accounts = _list_accounts(document, now)
-    firing = [alert for alert in document["alerts"] if alert["state"] == "firing"]
-    severity = _highest_severity([alert["severity"] for alert in firing])
-    lines = [_make_menu_item(format_line(document, now), severity), "---"]
-    for alert in firing:
+    lines = [_make_menu_item(format_line(document, now), _find_severity(document)), "---"]
+    for alert in _list_firing(document):
         lines.append(_make_menu_item(f"{alert['rule']} fires on {alert['series']}", alert["severity"]))
         lines += _make_snooze_items(alert["rule"])
     for account in accounts:
@@ -171,34 +180,26 @@ def _make_menu_item(text: str, severity: str | None = None, *, run: Sequence[str
 
 def format_i3blocks(document: Document, now: datetime) -> str:
     """The JSON of a block with `format=json`; no markup is read in it."""
-    firing = [alert["severity"] for alert in document["alerts"] if alert["state"] == "firing"]
-    return _encode_i3blocks(format_line(document, now), _highest_severity(firing))
-
-
-def _encode_i3blocks(text: str, severity: str | None) -> str:
+    severity = _find_severity(document)
     colour = {"color": f"#{_HEX_COLOURS[severity]}"} if severity else {}
-    return json.dumps({"full_text": text, "markup": "none", "urgent": severity == "critical", **colour})
+    return json.dumps(
+        {"full_text": format_line(document, now), "markup": "none", "urgent": severity == "critical", **colour}
+    )
 
 
 def format_sketchybar(document: Document, now: datetime) -> str:
     """Properties for `sketchybar --set`, one a line: the caller passes each as one argument."""
-    firing = [alert["severity"] for alert in document["alerts"] if alert["state"] == "firing"]
-    severity = _highest_severity(firing)
-    return _make_label(format_line(document, now)) + (f"\nlabel.color=0xff{_HEX_COLOURS[severity]}" if severity else "")
-
-
-def _make_label(text: str) -> str:
-    return "label=" + "".join(each if each.isprintable() else "?" for each in text)
+    severity = _find_severity(document)
+    label = "".join(each if each.isprintable() else "?" for each in format_line(document, now))
+    return f"label={label}" + (f"\nlabel.color=0xff{_HEX_COLOURS[severity]}" if severity else "")
 
 
 def format_starship(document: Document, now: datetime) -> str:
-    """The line for a shell's prompt, without a character that a shell expands there."""
-    return _escape_prompt(format_line(document, now))
+    """The line for a shell's prompt, with lookalikes for what bash and zsh expand there.
 
-
-def _escape_prompt(text: str) -> str:
-    """Lookalikes for what bash and zsh expand in a prompt: older versions of Starship pass it on."""
-    return text.translate(str.maketrans("$`\\%", "\uff04\u02cb\uff3c\uff05"))
+    Older versions of Starship pass it on.
+    """
+    return format_line(document, now).translate(str.maketrans("$`\\%", "\uff04\u02cb\uff3c\uff05"))
 
 
 FORMATTERS: dict[str, Callable[[Document, datetime], str]] = {
@@ -212,18 +213,25 @@ FORMATTERS: dict[str, Callable[[Document, datetime], str]] = {
 }
 MULTILINE_FORMATS = ("swiftbar", "sketchybar")
 
-_ERROR_FORMATTERS: dict[str, Callable[[str], str]] = {
-    "waybar": lambda text: _encode_waybar(text, "error", text, 0.0),
-    "swiftbar": _make_menu_item,
-    "i3blocks": lambda text: _encode_i3blocks(text, None),
-    "sketchybar": _make_label,
-    "starship": _escape_prompt,
-}
-
 
 def format_error(format_name: str, text: str) -> str:
     """A sentence in place of the readings."""
-    return _ERROR_FORMATTERS.get(format_name, str)(text)
+    return FORMATTERS[format_name]({"providers": [], "alerts": [], "problem": text}, clock.utc_now())
+
+
+def _explain_absence(document: Document) -> str:
+    """What takes the place of the readings where there are none."""
+    problem: str = document.get("problem", _NO_READINGS)
+    return problem
+
+
+def _list_firing(document: Document) -> list[Document]:
+    return [alert for alert in document["alerts"] if alert["state"] == "firing"]
+
+
+def _find_severity(document: Document) -> str | None:
+    """The highest severity that fires."""
+    return _highest_severity([alert["severity"] for alert in _list_firing(document)])
 
 
 def _list_accounts(document: Document, now: datetime) -> list[_Account]:
@@ -280,18 +288,6 @@ def _format_tooltip(account: _Account, now: datetime) -> list[str]:
         alert = f" ({window['severity']})" if window["severity"] else ""
         lines.append(f"{account.name} {window['label'] or window['window']}: {_format_usage(window)}{reset}{alert}")
     return lines
-
-
-def _encode_waybar(text: str, state: str, tooltip: str, percentage: float) -> str:
-    return json.dumps(
-        {
-            "text": formatting.escape_markup(text),
-            "alt": state,
-            "tooltip": formatting.escape_markup(tooltip),
-            "class": state,
-            "percentage": int(min(max(percentage, 0.0), _FULL_PERCENT)),
-        }
-    )
 
 
 def _parse_time(text: str | None) -> datetime | None:
