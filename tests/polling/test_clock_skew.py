@@ -1,21 +1,24 @@
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from watcher.core.model import Request, Response
-from watcher.polling.fetch import CLOCK_AHEAD_FACT, ClockSkew
-from watcher.storage.store import Store
+import pytest
+from freezegun import freeze_time
+from msgspec import structs
 
-AT = datetime(2026, 3, 2, 9, 0, 30, tzinfo=UTC)
+from tests.world import START, Machine, World
+from watcher.polling.fetch import CLOCK_AHEAD_FACT
 
 
-def test_a_skew_is_saved_once_and_survives_an_answer_without_a_date(tmp_path):
-    store = Store(tmp_path / "watcher.db", now=AT)
-    answers = [Response(status=200, received_at=AT, clock_ahead=ahead) for ahead in (timedelta(seconds=30), None)]
-    skew = ClockSkew()
-    send = skew.wrap_send(lambda _request: answers.pop(0))
-    send(Request(url="https://api.example.com"))
-    send(Request(url="https://api.example.com"))
-    skew.save(store, AT)
-    assert store.facts.load(CLOCK_AHEAD_FACT) == ("30.0", AT)
-    skew.save(store, AT + timedelta(hours=1))
-    assert store.facts.load(CLOCK_AHEAD_FACT) == ("30.0", AT)
-    store.close()
+@pytest.fixture
+def world(tmp_path):
+    with freeze_time(START.replace(tzinfo=None), ignore=["watcher"]) as frozen:
+        yield World(tmp_path, Machine(frozen, START))
+
+
+def test_a_skew_is_saved_and_survives_an_answer_without_a_date(world):
+    world.login({"anthropic": {"type": "oauth", "access": "sk-ant-oat01-fake", "expires": 0}})
+    answer = world.json({"five_hour": {"utilization": 20, "resets_at": None}})
+    for ahead in (timedelta(seconds=30), None):
+        world.answers["/api/oauth/usage"] = lambda _, ahead=ahead: structs.replace(answer, clock_ahead=ahead)
+        world.check()
+        assert world.store().facts.load(CLOCK_AHEAD_FACT)[0] == "30.0"
+        world.machine.passes(timedelta(hours=1))

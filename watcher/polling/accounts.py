@@ -57,9 +57,8 @@ def _is_same_account(one: Credential, other: Credential) -> bool:
 
 
 def _merge_credentials(first: Credential, second: Credential, now: datetime) -> Credential:
-    expired = first.expires_at is not None and first.expires_at <= now
-    is_valid = second.expires_at is None or second.expires_at > now
-    used, spare = (second, first) if expired and is_valid else (first, second)
+    lends = _is_expired(first, now) and not _is_expired(second, now)
+    used, spare = (second, first) if lends else (first, second)
     return replace(
         used,
         account=_account_id(used) or _account_id(spare) or used.account or spare.account,
@@ -67,6 +66,11 @@ def _merge_credentials(first: Credential, second: Credential, now: datetime) -> 
         plan=used.plan or spare.plan,
         fallbacks=_collect_spares(used, spare),
     )
+
+
+def _is_expired(credential: Credential, now: datetime) -> bool:
+    has_secret = bool(credential.token or credential.refresh_token)
+    return not has_secret or (credential.expires_at is not None and credential.expires_at <= now)
 
 
 def _collect_spares(used: Credential, other: Credential) -> tuple[Credential, ...]:
@@ -198,15 +202,8 @@ def merge_anonymous(logins: Sequence[Credential], keys_by_token: Mapping[str, st
         if each.account not in joined:
             continue
         first = kept[joined[each.account]]
-        lends = _is_expired(first, now) and not _is_expired(each, now)
-        used, spare = (each, first) if lends else (first, each)
-        kept[first.account] = replace(
-            used,
-            account=first.account,
-            account_name=first.account_name,
-            plan=used.plan or spare.plan,
-            fallbacks=_collect_spares(used, spare),
-        )
+        whole = _merge_credentials(first, each, now)
+        kept[first.account] = replace(whole, account=first.account, account_name=first.account_name)
     return list(kept.values())
 
 
@@ -246,13 +243,6 @@ def find_logins_of_owner(
 
     same = [each for each in logins if each.account == login.account or is_same(each)]
     return sorted(same, key=is_anonymous) or [login]
-
-
-def _is_expired(credential: Credential, now: datetime) -> bool:
-    """Whether it has no valid token, so that another login of the account is better."""
-    if credential.refresh_token:
-        return False
-    return not credential.token or (credential.expires_at is not None and credential.expires_at <= now)
 
 
 def hash_token(credential: Credential) -> str:

@@ -1,6 +1,4 @@
 """One poll of one account: `find_logins` finds its login, `poll_account` asks the provider.
-
-Also measures how far this machine's clock is ahead of the servers', from the `Date` of their answers.
 """
 
 import contextlib
@@ -42,36 +40,9 @@ from watcher.polling import accounts
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, SourceRequest, SourceResponse, parsing
 from watcher.providers.registry import PROVIDERS
 from watcher.storage.records import Account
-from watcher.storage.store import Store
 from watcher.system import clock
 
 CLOCK_AHEAD_FACT = "clock_ahead_s"  # seconds; the fact's own time is when it was seen
-
-
-class ClockSkew:
-    """Measures the skew of the last answer."""
-
-    def __init__(self) -> None:
-        self._ahead: timedelta | None = None
-
-    def wrap_send(self, send: Callable[[Request], Response]) -> Callable[[Request], Response]:
-        """A `send` that also measures; may be called in any thread."""
-
-        def sent(request: Request) -> Response:
-            response = send(request)
-            if response.clock_ahead is not None:
-                self._ahead = response.clock_ahead
-            return response
-
-        return sent
-
-    def save(self, store: Store, now: datetime) -> None:
-        """Save the skew measured since the last call, if any; in the store's thread."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            store.save_fact(CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now)
-
-
 MAX_MESSAGE_LENGTH = 1000  # of a failure: its sentence may hold a long path
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 OK_STATUS = 200
@@ -193,7 +164,7 @@ def poll_account(  # noqa: PLR0913 - each way to the outside world is an argumen
     def perform(request: SourceRequest) -> SourceResponse:
         if not isinstance(request, Request):
             return read_database(request)
-        request = apply_base_url(request, base_url)
+        request = replace(request, url=replace_origin(request.url, base_url))
         if not insecure:
             _refuse_plain_http(request, provider)
         return send(request)
@@ -317,11 +288,6 @@ def _find_renewed_login(
         if found.account == credential.account and _hash_login(found) != _hash_login(credential):
             return found
     return None
-
-
-def apply_base_url(request: Request, base_url: str | None) -> Request:
-    """The same request to another scheme, host and port."""
-    return replace(request, url=replace_origin(request.url, base_url)) if base_url else request
 
 
 def replace_origin(url: str, base_url: str | None) -> str:

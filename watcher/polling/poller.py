@@ -13,11 +13,10 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from watcher.config.loader import Config
-from watcher.core.model import HostInfo, PollFailure, PollResult, Snapshot
+from watcher.core.model import HostInfo, PollFailure, PollResult, Request, Response, Snapshot
 from watcher.credentials import Credential
 from watcher.polling import codex_sessions, fetch, statusline
 from watcher.polling.account_registry import AccountRegistry
-from watcher.polling.fetch import ClockSkew
 from watcher.polling.interval import LOGIN_FAILURES, NextPoll
 from watcher.polling.next_poll import PollPlanner
 from watcher.providers import ProviderState, claude, codex
@@ -65,7 +64,7 @@ class Poller:
         self._provider_states: dict[tuple[str, str], ProviderState] = {}
         self._account_registry = AccountRegistry(store, self._provider_states)
         self._planner = PollPlanner(environment=environment, store=store, config=config)
-        self._clock_skew = ClockSkew()
+        self._clock_ahead: timedelta | None = None  # by the last answer, until it is saved
         self._news_at: dict[str, datetime] = {}  # provider -> time of the last numbers that its tool noted
 
     @property
@@ -173,7 +172,7 @@ class Poller:
             PROVIDERS[provider],
             credential,
             now=environment.clock.now,
-            send=self._clock_skew.wrap_send(environment.send),
+            send=self._send,
             read_database=environment.read_database,
             provider_state=self._provider_states.setdefault((provider, credential.account), {}),
             base_url=self._config.providers[provider].base_url,
@@ -181,6 +180,18 @@ class Poller:
             find_again=lambda: find_logins(replace(environment.read_host_info(), force_refresh=True)).credentials,
         )
         self._work_queue.run_in_thread(poll, lambda result: self._on_poll_done(provider, cycle, credential, result))
+
+    def _send(self, request: Request) -> Response:
+        """Send a request and keep the skew of the clock; called in the threads of the polls."""
+        response = self._environment.send(request)
+        if response.clock_ahead is not None:
+            self._clock_ahead = response.clock_ahead
+        return response
+
+    def _save_clock_skew(self, now: datetime) -> None:
+        ahead, self._clock_ahead = self._clock_ahead, None
+        if ahead is not None:
+            self._store.save_fact(fetch.CLOCK_AHEAD_FACT, str(ahead.total_seconds()), now)
 
     def _on_poll_done(self, provider: str, cycle: PollCycle, credential: Credential, result: PollResult) -> None:
         if isinstance(result, PollFailure) and self._may_ask_status_page(provider, credential, result):
@@ -240,7 +251,7 @@ class Poller:
         now = self._environment.clock.now()
         del self._cycles[provider]
         try:
-            self._clock_skew.save(self._store, now)
+            self._save_clock_skew(now)
         finally:
             self._schedule_next_cycle(provider)
 
