@@ -78,8 +78,8 @@ def ours(when: str, rules: int, series: int, times: int) -> dict[str, tuple[floa
                 began = clock.monotonic_s()
                 observed = pipeline.process_result(store, config, answer, now=now, every=EVERY)
                 spans[phase].append(clock.monotonic_s() - began)
-                if len(observed.evaluation.transitions) != (rules * series if phase == "all begin" else 0):
-                    raise RuntimeError(f"{phase}: {len(observed.evaluation.transitions)} transitions")
+                if len(observed.transitions) != (rules * series if phase == "all begin" else 0):
+                    raise RuntimeError(f"{phase}: {len(observed.transitions)} transitions")
                 _mark_sent(store, now)
         store.close()
     # The first poll reads the state and compiles the rules.

@@ -153,9 +153,10 @@ def measure_unsent(alerts: int) -> float:
             began = clock.monotonic_s()
             seen = pipeline.process_result(store, config, answer, now=answer.at, every=timedelta(minutes=5))
             span = clock.monotonic_s() - began
-            if len(seen.evaluation.transitions) != alerts or len(seen.plan.new_deliveries) != 1:
+            messages = len(store.outbox.load())
+            if len(seen.transitions) != alerts or messages != 1:
                 raise RuntimeError(
-                    f"{len(seen.evaluation.transitions)} transitions, {len(seen.plan.new_deliveries)} messages"
+                    f"{len(seen.transitions)} transitions, {messages} messages"
                 )
         store.close()
     return span

@@ -6,7 +6,7 @@ on.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from watcher.config import loader as configuration
 from watcher.config.loader import Config
 from watcher.config.secrets import make_secret_resolver
 from watcher.core.formatting import format_amount, format_failure
-from watcher.core.model import Message, PollFailure, Snapshot
+from watcher.core.model import Message, PollFailure, Snapshot, Transition
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.delivery.dispatcher import Dispatcher
@@ -197,11 +197,11 @@ class Daemon:
             every = next_poll.estimate_interval(
                 self._store, result, self.config.providers[result.provider].pace, one_shot=self._one_shot
             )
-        processed = pipeline.process_result(self._store, self.config, result, now=now, every=every)
-        due = processed.evaluation.next_due_at
+        evaluation = pipeline.process_result(self._store, self.config, result, now=now, every=every)
+        due = evaluation.next_due_at
         if due is not None:
             self._scheduler.schedule_at("tick", max(due, now + timedelta(seconds=1)), self._evaluate_time)
-        self._log_result(result, processed)
+        self._log_result(result, evaluation.transitions)
         self._dispatcher.start_due_attempts()
         if self._mirrors is not None:
             self._mirrors.update()
@@ -211,8 +211,7 @@ class Daemon:
         if not self._awaits_polls:
             self._on_result(None)
 
-    def _log_result(self, result: Snapshot | PollFailure | None, processed: pipeline.PipelineResult) -> None:
-        transitions = processed.evaluation.transitions
+    def _log_result(self, result: Snapshot | PollFailure | None, transitions: Sequence[Transition]) -> None:
         format_series = make_series_formatter(self._store) if transitions else str
         for transition in transitions:
             series = sanitize_for_terminal(format_series(transition.series), 200)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from watcher.config.loader import Config
 from watcher.core.engine import evaluator
@@ -31,35 +31,28 @@ from watcher.storage.records import Account
 from watcher.storage.store import KEEP_DELIVERIES, Store
 
 
-class PipelineResult(Struct, frozen=True, kw_only=True):
-    """What one poll's result led to."""
-
-    evaluation: evaluator.EvaluationResult
-    plan: planner.OutboxPlan
-
-
 def process_result(
     store: Store, config: Config, result: Snapshot | PollFailure | None, *, now: datetime, every: timedelta
-) -> PipelineResult:
+) -> evaluator.EvaluationResult:
     """Evaluate a result, plan its deliveries and save all of it; `result` None: only time has passed."""
 
-    def work() -> PipelineResult:
+    def work() -> evaluator.EvaluationResult:
         if result is not None:
             store.readings.save_result(result)
-        judgement = evaluator.evaluate_poll(config.rules, store.alerts.load_state(), result, now, every=every)
+        evaluation = evaluator.evaluate_poll(config.rules, store.alerts.load_state(), result, now, every=every)
         planned = planner.plan_deliveries(
-            judgement.transitions,
+            evaluation.transitions,
             {rule.name: rule for rule in config.rules},
             store.outbox.load(),
             build_routing(store, config),
             store.snoozes.load(),
             now,
-            closed_alerts=list_closed_alerts(judgement),
+            closed_alerts=list_closed_alerts(evaluation),
             offline=is_offline(store),
         )
-        store.alerts.save_evaluation(judgement)
+        store.alerts.save_evaluation(evaluation)
         save_plan(store, planned)
-        return PipelineResult(evaluation=judgement, plan=planned)
+        return evaluation
 
     return store.run_transaction(work, now=now)
 

@@ -113,7 +113,7 @@ def run_processes(home, book, news):
     for each in news:
         store = Store(own.state_dir / DATABASE_FILE_NAME, now=each.at)
         every = paces.get(each.provider, replay.DEFAULT_INTERVAL)
-        said += pipeline.process_result(store, loaded, each, now=each.at, every=every).evaluation.transitions
+        said += pipeline.process_result(store, loaded, each, now=each.at, every=every).transitions
         store.close()
     store = Store(own.state_dir / DATABASE_FILE_NAME, now=news[-1].at)
     recalled = store.readings.load_poll_results(BEGAN - timedelta(days=1))

@@ -7,7 +7,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import EngineState, SeriesState, Validity
@@ -217,35 +219,16 @@ def _build_account_status(
 
 
 def _build_problem(failure: PollFailure, since: datetime | None) -> Problem:
-    return Problem(
-        kind=failure.kind,
-        message=failure.message,
-        retry_at=failure.retry_at,
-        since=since,
-        incident=failure.incident,
-        switched_away=failure.switched_away,
-    )
+    return replace(msgspec.convert(failure, Problem, from_attributes=True), since=since)
 
 
 def build_window_status(reading: Reading, series_name: str, state: SeriesState | None, now: datetime) -> WindowStatus:
     """A reading as the document has it; `state`: what is known of its series, if it has one."""
     metrics = None if state is None else SeriesMetrics(state, now, use_last_reading=True)
     projected = None if metrics is None else metrics.value_of("projected")
-    return WindowStatus(
-        window=reading.window,
+    return replace(
+        msgspec.convert(reading, WindowStatus, from_attributes=True),
         series=series_name,
-        kind=reading.kind.value,
-        label=reading.label,
-        used_percent=reading.used_percent,
-        used=reading.used,
-        limit=reading.limit,
-        remaining=reading.remaining,
-        unit=reading.unit,
-        unlimited=reading.unlimited,
-        resets_at=reading.resets_at,
-        window_seconds=reading.window_seconds,
-        stale=reading.stale,
-        blocked=reading.blocked,
         primary=state is not None and state.primary,
         unconfirmed=state is not None and state.validity in (Validity.SUSPECT, Validity.FROZEN),
         projected_percent=projected if isinstance(projected, float) else None,

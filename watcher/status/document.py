@@ -21,10 +21,10 @@ NO_ROUTE = "[route]"  # among the broken channels: no route leads to any
 
 
 class WindowStatus(Struct, frozen=True, kw_only=True):
-    """One window of an account."""
+    """One window of an account: a `Reading`, and what is known of its series."""
 
     window: str
-    series: str  # as `alerts` name it
+    series: str = ""  # as `alerts` name it
     kind: str
     label: str
     used_percent: float | None
@@ -44,12 +44,12 @@ class WindowStatus(Struct, frozen=True, kw_only=True):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Why the last poll of an account failed."""
+    """Why the last poll of an account failed: a `PollFailure`, and since when polls fail."""
 
     kind: str
     message: str
     retry_at: datetime | None
-    since: datetime | None
+    since: datetime | None = None
     incident: str | None = None  # what the vendor's status page reports; `message` says it too
     switched_away: bool = False  # another account is signed in where this one was
 
