@@ -155,9 +155,7 @@ def measure_unsent(alerts: int) -> float:
             span = clock.monotonic_s() - began
             messages = len(store.outbox.load())
             if len(seen.transitions) != alerts or messages != 1:
-                raise RuntimeError(
-                    f"{len(seen.transitions)} transitions, {messages} messages"
-                )
+                raise RuntimeError(f"{len(seen.transitions)} transitions, {messages} messages")
         store.close()
     return span
 

@@ -90,6 +90,7 @@ class Daemon:
         self._dispatcher = Dispatcher(
             environment=environment,
             store=store,
+            config=self.config,
             scheduler=self._scheduler,
             work_queue=self._work_queue,
             is_waiting=lambda: self._awaits_polls,
@@ -117,14 +118,10 @@ class Daemon:
 
     def run(self) -> None:
         """Run until `stop`."""
-        pipeline.correct_clock(self._store, now=self._environment.clock.now())
         self._dispatcher.on_action = self._on_action
-        self._await_polls()
-        self._save_config_facts(self._environment.clock.now())
+        self._begin()
         self._poller.apply_config(self.config)
-        self._dispatcher.apply_config(self.config)
         self._start_exporter()
-        self._apply_mirrors()
         self._write_heartbeat()
         self._delete_old_records()
         self._call_safely("config", self._check_config_files)
@@ -137,16 +134,20 @@ class Daemon:
         """Poll every provider once, attempt each delivery that is due once, and return."""
         self._one_shot = True
         self._scheduler.schedule_after("end", ONE_SHOT_WITHIN, self.stop)
-        pipeline.correct_clock(self._store, now=self._environment.clock.now())
-        self._await_polls()
-        self._save_config_facts(self._environment.clock.now())
-        self._poller.apply_config(self.config, start_polling=False)
+        self._begin()
         self._poller.start_all_cycles()
-        self._dispatcher.apply_config(self.config)
-        self._apply_mirrors()
         self._run_loop(lambda: self._stopping or not self._is_busy())
         self._call_safely("shutdown", lambda: self._store.return_to_disk(now=self._environment.clock.now()))
         self._call_safely("status", self._write_status)
+
+    def _begin(self) -> None:
+        """Do what comes before the first polls."""
+        now = self._environment.clock.now()
+        pipeline.correct_clock(self._store, now=now)
+        self._await_polls()
+        self._save_config_facts(now)
+        self._dispatcher.apply_config(self.config)
+        self._apply_mirrors()
 
     def _is_busy(self) -> bool:
         is_posting = self._mirrors is not None and self._mirrors.is_busy

@@ -191,6 +191,7 @@ class Dispatcher:
         *,
         environment: Environment,
         store: Store,
+        config: Config,
         scheduler: Scheduler,
         work_queue: WorkQueue,
         is_waiting: Callable[[], bool],
@@ -199,7 +200,7 @@ class Dispatcher:
         self._environment, self._store, self._scheduler = environment, store, scheduler
         self._work_queue, self._is_waiting, self._log_warning = work_queue, is_waiting, log_warning
         self.on_action: OnAction | None = None  # set by the daemon, which can listen for actions
-        self._config: Config | None = None
+        self._config = config
         self._in_flight: dict[str, Delivery] = {}  # channel -> delivery of the attempt
         self._channel_errors: dict[str, str] = {}  # channel -> error that was logged
         self._next_send_at: dict[str, datetime] = {}
@@ -232,18 +233,16 @@ class Dispatcher:
 
     def queue_notice(self, title: str, body: str) -> None:
         """Queue a notice about the watcher on the default route."""
-        config, now = self._config, self._now()
-        if config is None:
-            return
+        routing, now = self._config.routing, self._now()
         key, body = f"notice|{title}|{now.isoformat()}", abbreviate_home(body, self._environment.read_host_info().home)
-        channels = [name for name in config.routing.default if name not in config.routing.mirrors]
+        channels = [name for name in routing.default if name not in routing.mirrors]
         notices = [create_notice(key, name, title, body, now, reason="notice") for name in channels]
         self._store.run_transaction(lambda: self._store.outbox.enqueue(notices), now=now)
         self.start_due_attempts()
 
     def release_deliveries(self) -> None:
         """Hold and release deliveries by quiet hours and snoozes."""
-        if self._config is not None and not self._is_waiting():
+        if not self._is_waiting():
             pipeline.release_deliveries(self._store, self._config, now=self._now())
             self.start_due_attempts()
 
@@ -254,18 +253,17 @@ class Dispatcher:
 
     def start_due_attempts(self) -> None:
         """Start the due attempts, and schedule the next ones."""
-        config, now = self._config, self._now()
-        if config is None or self._is_waiting():
+        if self._is_waiting():
             return
-        following = None
+        following, now = None, self._now()
         for delivery, ready_at in self._find_next_deliveries():
             if ready_at <= now:
-                self._start_attempt(delivery, config, now)
+                self._start_attempt(delivery, now)
             else:
                 following = min(ready_at, following or ready_at)
         self._schedule("post", following, self.start_due_attempts)
         outbox, snoozes = self._store.outbox.load(), self._store.snoozes.load()
-        release_at = planner.find_next_release(outbox, config.routing, snoozes, now)
+        release_at = planner.find_next_release(outbox, self._config.routing, snoozes, now)
         self._schedule("release", release_at, self.release_deliveries)
 
     def _schedule(self, name: str, at: datetime | None, job: Callable[[], None]) -> None:
@@ -274,7 +272,8 @@ class Dispatcher:
         else:
             self._scheduler.schedule_at(name, at, job)
 
-    def _start_attempt(self, delivery: Delivery, config: Config, now: datetime) -> None:
+    def _start_attempt(self, delivery: Delivery, now: datetime) -> None:
+        config = self._config
         rules = {rule.name: rule for rule in config.rules}
         routing = pipeline.build_routing(self._store, config)
         channel = config.channels.get(delivery.channel)
@@ -296,40 +295,33 @@ class Dispatcher:
 
         self._work_queue.run_in_thread(attempt, lambda outcome: self._on_attempt_done(begun, channel, outcome))
 
-    def _on_attempt_done(self, delivery: Delivery, channel: "Channel | None", outcome: DeliveryOutcome) -> None:
+    def _on_attempt_done(self, delivery: Delivery, channel: Channel | None, outcome: DeliveryOutcome) -> None:
         del self._in_flight[delivery.channel]
-        if self._config is None:
-            return
-        settled = self._apply_outcome(delivery, channel, outcome, pipeline.build_routing(self._store, self._config))
-        self._log_outcome(settled, outcome.detail)
-        if settled.state is not DeliveryState.SENT:
-            self.release_deliveries()  # quiet hours or a snooze may have begun meanwhile
-        self.start_due_attempts()
-
-    def _apply_outcome(
-        self, delivery: Delivery, channel: "Channel | None", outcome: DeliveryOutcome, routing: planner.Routing
-    ) -> Delivery:
-        """Save the changes after an attempt; returns the delivery."""
         now = self._now()
-        jitter = abs(self._environment.jitter())
         kept = self._store.outbox.find(delivery.id) or delivery
-        delivery = structs.replace(
-            delivery, transitions=kept.transitions
-        )  # its account may have been renamed meanwhile
-        settled = apply_outcome(
-            delivery, outcome, channel, routing, now, jitter=jitter, stopped_channels=self._stopped_channels()
+        result = apply_outcome(
+            structs.replace(delivery, transitions=kept.transitions),  # its account may have been renamed meanwhile
+            outcome,
+            channel,
+            pipeline.build_routing(self._store, self._config),
+            now,
+            jitter=abs(self._environment.jitter()),
+            stopped_channels=self._stopped_channels(),
         )
         if channel is not None:
             self._next_send_at[channel.name] = compute_next_send_at(channel, outcome, now)
 
         def work() -> None:
-            self._store.outbox.update([settled.delivery])
-            self._store.outbox.enqueue(settled.new_deliveries)
-            if settled.stop is not None:
-                self._store.outbox.save_stop(settled.stop)
+            self._store.outbox.update([result.delivery])
+            self._store.outbox.enqueue(result.new_deliveries)
+            if result.stop is not None:
+                self._store.outbox.save_stop(result.stop)
 
         self._store.run_transaction(work, now=now)
-        return settled.delivery
+        self._log_outcome(result.delivery, outcome.detail)
+        if result.delivery.state is not DeliveryState.SENT:
+            self.release_deliveries()  # quiet hours or a snooze may have begun meanwhile
+        self.start_due_attempts()
 
     def _log_outcome(self, delivery: Delivery, detail: str) -> None:
         """Log when a channel begins to fail, when it delivers again, and each message that is given up."""

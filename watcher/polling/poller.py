@@ -72,11 +72,11 @@ class Poller:
         """Whether a poll cycle is in progress."""
         return bool(self._cycles)
 
-    def apply_config(self, config: Config, *, start_polling: bool = True) -> None:
+    def apply_config(self, config: Config) -> None:
         """Poll by this config from now on; a provider that is switched off is not polled again."""
         self._config = self._planner.config = config
         with self._work_queue.share_thread():
-            for provider in PROVIDERS if start_polling else ():
+            for provider in PROVIDERS:
                 if config.providers[provider].enabled is False:
                     self._scheduler.cancel(_job_name(provider))
                 elif self._scheduler.get_due_at(_job_name(provider)) is None and provider not in self._cycles:
