@@ -1,5 +1,4 @@
-"""One poll of one account: `find_logins` finds its login, `poll_account` asks the provider.
-"""
+"""One poll of one account: `find_logins` finds its login, `poll_account` asks the provider."""
 
 import contextlib
 from collections.abc import Callable, Sequence
