@@ -98,7 +98,7 @@ def deliver(channel, message):
         return notifiers.send_message(
             message(**changes),
             channel("email", **settings),
-            send=lambda mail: smtp.send_mail(mail, network=network),
+            send=lambda mail: smtp.send_mail(mail, network=network or NetworkSettings()),
             run=None,
         )
 
@@ -212,7 +212,7 @@ def test_no_server_is_no_outcome_but_a_retry(deliver):
         free.bind(("127.0.0.1", 0))
         outcome = deliver(free.getsockname()[1])
     assert (outcome.delivered, outcome.permanent) == (False, False)
-    assert "refused the connection; check `host` and `port`; it will be sent again" in outcome.detail
+    assert "cannot be reached; check `host` and `port`; it will be sent again" in outcome.detail
 
 
 def greet_and_hang(listener, words):
