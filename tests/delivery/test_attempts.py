@@ -143,10 +143,9 @@ def test_what_passes_by_itself_is_sent_again_when_it_may_and_arrives_once(fault,
 
 
 @pytest.mark.parametrize("fault", ["drip", "cut"])
-def test_a_body_that_never_ends_or_breaks_off_makes_no_second_attempt(fault, monkeypatch):
-    monkeypatch.setattr(http, "MAX_START_S", 0.2)
+def test_a_body_that_never_ends_or_breaks_off_makes_no_second_attempt(fault):
     with receiver([fault]) as server:
-        sender = Sender(channel(url=f"{server.url}/hook"))
+        sender = Sender(channel(url=f"{server.url}/hook"), limit_s=1.0)
         sender.plan(transition())
         sender.deliver()
         assert (sender.states(), len(server.got)) == (["sent"], 1)

@@ -39,9 +39,8 @@ def server(kind):
 
 
 @pytest.fixture
-def deliver(kind, server, channel, message, monkeypatch):
+def deliver(kind, server, channel, message):
     """One attempt; where nothing will come, with a fraction of the time that a real one has."""
-    monkeypatch.setattr(http, "MAX_START_S", 0.2)
     how = {"server": server.url} if kind == "ntfy" else {"url": server.url + PATHS[kind]}
 
     def attempt(*, limit_s=20.0, **changes):
@@ -108,7 +107,7 @@ def test_each_fault_is_temporary_permanent_or_unknown_and_reveals_no_secret(
     deliver, server, kind, *, reply, delivered, permanent
 ):
     server.queue_fault(ASKED[kind], reply)
-    outcome = deliver(limit_s=1.0 if reply.delay_s else 20.0)
+    outcome = deliver(limit_s=1.0 if reply.delay_s or reply.chunk_delay_s else 20.0)
     assert (outcome.delivered, outcome.permanent) == (delivered, permanent), outcome.detail
     assert "plantedsecret" not in outcome.detail
     assert len(server.requests) == 1  # no redirect was followed, and nothing was sent twice

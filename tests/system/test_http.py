@@ -32,6 +32,7 @@ from watcher.system import http
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "loopback.pem"  # self-signed for 127.0.0.1, for these tests alone
 SECRET = "hunter2"
+BROKEN = r"^127\.0\.0\.1: the answer broke off or is not HTTP: it is asked again later$"
 LONG_S = 10.0  # far more than the limit of any request here, far less than its server would take
 
 
@@ -109,15 +110,13 @@ def test_an_answer_that_takes_too_long_is_given_up_in_time(server, fault):
         ((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", b"-too-late"), 2 * LONG_S, b"ok"),
         ((b"HTTP/1.1 200 OK\r\n\r\nok", *[b"."] * 100), 0.5, b"ok"),
         ((b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nok",), 0.0, b""),
-        ((b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\nok",), 0.0, b""),
     ],
-    ids=["hangs", "drips", "cannot be unpacked", "unknown packing"],
+    ids=["hangs", "drips", "cannot be unpacked"],
 )
-def test_where_the_status_decides_a_bad_body_is_read_briefly_and_forgiven(monkeypatch, pieces, every_s, body):
-    monkeypatch.setattr(http, "MAX_START_S", 0.2)
+def test_where_the_status_decides_a_bad_body_is_forgiven(pieces, every_s, body):
     with raw_server(*pieces, every_s=every_s) as url:
         started = time.perf_counter()
-        response = http.send_request(Request(url=url, status_decides=True))
+        response = http.send_request(Request(url=url, status_decides=True, timeout_s=0.7))
         assert time.perf_counter() - started < LONG_S
     assert response.status == 200
     assert response.body.startswith(body)
@@ -188,18 +187,10 @@ def test_an_empty_body_with_a_content_encoding_is_empty(server):
     assert http.send_request(Request(url=f"{server.url}/usage")).body == b""
 
 
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        (Reply(headers={"content-encoding": "gzip"}, body=gzip.compress(b"{}" * 999)[:-9]), "the answer broke off"),
-        (FAULTS["bad gzip"], "the answer cannot be unpacked"),
-        (Reply(headers={"content-encoding": "br"}, body=b"??"), "the answer is packed in an unknown way"),
-        (FAULTS["cut"], "the answer broke off"),
-    ],
-)
-def test_an_answer_that_breaks_off_or_cannot_be_unpacked_is_the_servers_failure(server, reply, words):
-    server.queue_fault("/usage", reply)
-    with pytest.raises(ServerError, match=f"^127.0.0.1: {words}: it is asked again later$"):
+@pytest.mark.parametrize("fault", ["bad gzip", "cut"])
+def test_an_answer_that_breaks_off_or_cannot_be_unpacked_is_the_servers_failure(server, fault):
+    server.queue_fault("/usage", fault)
+    with pytest.raises(ServerError, match=BROKEN):
         http.send_request(Request(url=f"{server.url}/usage"))
 
 
@@ -212,8 +203,7 @@ def test_chunks_that_stop_in_the_middle_are_the_servers_failure():
 
 
 def test_something_that_is_not_http_is_the_servers_failure():
-    words = r"^127\.0\.0\.1: the answer is not HTTP: it is asked again later$"
-    with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n\r\n") as url, pytest.raises(ServerError, match=words):
+    with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n\r\n") as url, pytest.raises(ServerError, match=BROKEN):
         http.send_request(Request(url=url))
 
 
@@ -261,30 +251,15 @@ def test_no_error_holds_a_path_a_query_or_a_header(server, fault):
 # --- redirects ------------------------------------------------------------------------------------------------------
 
 
-def test_a_redirect_to_another_host_is_not_followed(server):
+@pytest.mark.parametrize("place", [None, "/other", "elsewhere", "//usage.invalid/"])
+def test_a_redirect_is_an_answer_and_is_not_followed(server, place):
     with Server(lambda _asked: json_reply({"stolen": True})) as elsewhere:
-        for place in (f"{elsewhere.url}/usage", elsewhere.url.replace("127.0.0.1", "localhost"), "//usage.invalid/"):
-            server.queue_fault("/usage", Reply(status=302, headers={"location": place}))
-            response = http.send_request(Request(url=f"{server.url}/usage", headers={"Authorization": SECRET}))
-            assert response.status == 302
+        headers = {} if place is None else {"location": f"{elsewhere.url}/usage" if place == "elsewhere" else place}
+        server.queue_fault("/usage", Reply(status=302, headers=headers))
+        response = http.send_request(Request(url=f"{server.url}/usage", headers={"Authorization": SECRET}))
+        assert response.status == 302
         assert elsewhere.requests == []
-
-
-def test_a_redirect_on_the_same_host_is_followed_three_times_and_no_more(server):
-    for hop in range(3):
-        server.queue_fault(f"/{hop}", Reply(status=307, headers={"location": f"/{hop + 1}"}))
-    assert http.send_request(Request(url=f"{server.url}/0")).body == b'{"path": "/3"}'
-    server.queue_fault("/round", Reply(status=302, headers={"location": f"{server.url}/round"}), times=9)
-    assert http.send_request(Request(url=f"{server.url}/round")).status == 302
-    assert [asked.path for asked in server.requests].count("/round") == 4
-
-
-def test_a_redirect_of_a_post_or_without_a_place_is_an_answer(server):
-    server.queue_fault("/usage", Reply(status=302, headers={"location": "/other"}))
-    assert http.send_request(Request(method="POST", url=f"{server.url}/usage", json={})).status == 302
-    server.queue_fault("/usage", Reply(status=302))
-    assert http.send_request(Request(url=f"{server.url}/usage")).status == 302
-    assert {asked.path for asked in server.requests} == {"/usage"}
+    assert [asked.path for asked in server.requests] == ["/usage"]
 
 
 # --- what is kept, and what is obeyed -------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Sends a `Request` and returns a `Response`, or raises a `ProviderError`. All HTTP requests are sent here.
 
 Rules for every request: 5 s to connect; a timeout for each read, and a deadline for the whole answer that is checked
-while its body arrives; at most 2 MiB after decompression, and if the status decides, the first 64 KiB within 2 s; no
-redirect to another host, which would receive the token; no cookies, no netrc, no cache. The proxy is that of
+while its body arrives; at most 2 MiB after decompression, or the first 64 KiB if the status decides; no redirect is
+followed, as it could take the token elsewhere; no cookies, no netrc, no cache. The proxy is that of
 `[network]`, else the environment's; none for a loopback address. The system's certificates are trusted, or those that
 `[network]` or the environment names. Errors name only the host, because a path or a query may be secret. The caller
 retries and interprets the status.
@@ -14,16 +14,13 @@ import os
 import re
 import ssl
 import sys
-import threading
-import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
-from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from watcher import __version__
@@ -46,17 +43,22 @@ with suppress_imports(missing=("chardet", "charset_normalizer"), stubbed=("impor
     import urllib3
     from requests import exceptions  # noqa: TID251
     from requests.adapters import HTTPAdapter  # noqa: TID251
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy  # noqa: TID251
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy, should_bypass_proxies  # noqa: TID251
 
 NO_SETTINGS = NetworkSettings()
 CONNECT_TIMEOUT_S = 5.0
 MAX_BODY_BYTES = 2 * 1024 * 1024
-MAX_START_BYTES, MAX_START_S = 64 * 1024, 2.0  # of a body where the status decides
-MAX_REDIRECTS = 3
+MAX_START_BYTES = 64 * 1024  # of a body where the status decides
 CHUNK_BYTES = 64 * 1024
-REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-DEFAULT_PORTS = {"http": 80, "https": 443}
 TUNNEL_FAILED = "Tunnel connection failed:"  # as in the standard library
+PROXY_ERRORS = (
+    exceptions.ProxyError,
+    exceptions.InvalidProxyURL,
+    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.ProxySchemeUnknown,
+    urllib3.exceptions.NewConnectionError,
+    ConnectionRefusedError,
+)
 _TUNNEL_STATUS = re.compile(f"{TUNNEL_FAILED} ([0-9]{{3}})")
 
 SYSTEM_CA_FILES = (
@@ -68,8 +70,6 @@ SYSTEM_CA_FILES = (
 # OpenSSL's X509_V_ERR_..., Windows' CERT_E_..., macOS' errSec...: `truststore` gives those of the system
 DATE_ERRORS = frozenset({9, 10, 0x800B0101, -67818, -67819})  # expired, not yet valid
 NAME_ERRORS = frozenset({62, 64, 0x800B010F, -67602})  # another host name, another address
-DER_VERSION_TAG, DER_BMP_STRING_TAG = 0xA0, 0x1E
-COMMON_NAME_OID, ORGANISATION_OID = b"\x55\x04\x03", b"\x55\x04\x0a"
 
 ERROR_MAPPING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str], ...] = (
     # the first row with a type among an error's causes counts: the order matters
@@ -96,22 +96,15 @@ ERROR_MAPPING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError],
         OfflineError,
         "not an address that can be asked: look at base_url",
     ),
-    (
-        (http.client.IncompleteRead, urllib3.exceptions.IncompleteRead),
-        ServerError,
-        "the answer broke off: it is asked again later",
-    ),
     ((http.client.RemoteDisconnected, ConnectionError), OfflineError, "the connection broke: it is asked again later"),
     (
-        (http.client.HTTPException, urllib3.exceptions.ProtocolError),
+        (http.client.HTTPException, urllib3.exceptions.ProtocolError, urllib3.exceptions.DecodeError),
         ServerError,
-        "the answer is not HTTP: it is asked again later",
+        "the answer broke off or is not HTTP: it is asked again later",
     ),
 )
 
-ERRORS_AFTER_SEND = frozenset(
-    {TimeoutError, http.client.IncompleteRead, http.client.RemoteDisconnected, http.client.HTTPException}
-)
+ERRORS_AFTER_SEND = frozenset({TimeoutError, http.client.RemoteDisconnected, http.client.HTTPException})
 """Those that happen only after the request went out, so that its outcome is unknown."""
 
 
@@ -123,7 +116,7 @@ def send_request(
     Raises:
         OfflineError: no connection, or it ended before an answer began.
         TimedOutError: no whole answer in `request.timeout_s`.
-        ServerError: the answer broke off or cannot be decompressed.
+        ServerError: the answer broke off or cannot be read.
         BlockedError: the far side's certificate is not trusted, or the proxy refuses.
         ShapeChangedError: the answer is larger than 2 MiB.
         NotSignedInError: a header holds what cannot be sent.
@@ -139,14 +132,24 @@ def send_request(
         proxy = _find_proxy(request.url, network)
         is_encrypted = "https" in (urlsplit(request.url).scheme, urlsplit(proxy).scheme)
         context = get_tls_context(network, verified=not request.allow_self_signed) if is_encrypted else None
-        return _send_following_redirects(request, _Route(host, proxy, context), now, deadline_s)
+        with _send_once(request, proxy, context) as answer:
+            body = _read_body(answer, request, host, deadline_s)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            received_at, sent_at = now(), parse_http_date(headers.get("date", ""))
+            return Response(
+                status=answer.status_code,
+                headers=headers,
+                body=body,
+                received_at=received_at,
+                clock_ahead=None if sent_at is None else received_at - sent_at,
+            )
     except ProviderError as error:
         error.request_sent = not isinstance(error, BlockedError)  # an answer had begun
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         causes = list(_iter_causes(error))
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            raise _explain_certificate(causes, request.url, host, proxy, deadline_s) from None
+            raise _explain_certificate(causes, request.url, host, proxy) from None
         if proxy and (explained := _explain_proxy_error(causes, host, proxy, network)):
             raise explained from None
         raise _translate_error(causes, host, request.timeout_s) from None
@@ -155,144 +158,52 @@ def send_request(
 # --- one exchange ---------------------------------------------------------------------------------------------------
 
 
-class _Route(NamedTuple):
-    """The proxy and TLS settings for one host."""
-
-    host: str
-    proxy: str  # empty: none
-    context: ssl.SSLContext | None  # None: nothing is encrypted
-
-
-def _send_following_redirects(
-    request: Request, route: _Route, now: Callable[[], datetime], deadline_s: float
-) -> Response:
-    url = request.url
-    for hops in range(MAX_REDIRECTS + 1):
-        with _send_once(request, url, route, deadline_s) as answer:
-            location = answer.headers.get("location") if answer.status_code in REDIRECT_STATUSES else None
-            next_url = _resolve_redirect(url, location)
-            if next_url is None or request.method != "GET" or hops == MAX_REDIRECTS:
-                read = _read_start_of_body if request.status_decides else _read_body
-                body = read(answer, route.host, deadline_s)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                received_at, sent_at = now(), parse_http_date(headers.get("date", ""))
-                return Response(
-                    status=answer.status_code,
-                    headers=headers,
-                    body=body,
-                    received_at=received_at,
-                    clock_ahead=None if sent_at is None else received_at - sent_at,
-                )
-            url = next_url
-    raise AssertionError("unreachable")  # the last hop returns
-
-
 @contextlib.contextmanager
-def _send_once(request: Request, url: str, route: _Route, deadline_s: float) -> Iterator[requests.Response]:
-    """Send on a new connection; the body is not yet read. A kept connection would expire between polls."""
-    scheme = urlsplit(url).scheme
-    remaining_s = _compute_remaining_s(deadline_s)
+def _send_once(request: Request, proxy: str, context: ssl.SSLContext | None) -> Iterator[requests.Response]:
+    """Send on a new connection; the body is not yet read. A kept connection would expire between polls.
+
+    Args:
+        request: the request.
+        proxy: empty: none.
+        context: None: nothing is encrypted.
+    """
     with (
-        _make_session(route.context) as session,
+        _make_session(context) as session,
         session.request(
             request.method,
-            url,
+            request.url,
             headers=dict(request.headers),
             json=request.json,
             data=request.body if request.body is not None else request.form,
             stream=True,
             allow_redirects=False,
-            timeout=(min(CONNECT_TIMEOUT_S, remaining_s), remaining_s),
-            proxies={scheme: route.proxy} if route.proxy else None,
+            timeout=(min(CONNECT_TIMEOUT_S, request.timeout_s), request.timeout_s),
+            proxies={urlsplit(request.url).scheme: proxy} if proxy else None,
         ) as response,
     ):
-        if route.proxy and response.status_code == http.client.PROXY_AUTHENTICATION_REQUIRED:
+        if proxy and response.status_code == http.client.PROXY_AUTHENTICATION_REQUIRED:
             raise OSError(f"{TUNNEL_FAILED} {response.status_code}")  # as for a tunnel
         yield response
 
 
-def _resolve_redirect(url: str, location: str | None) -> str | None:
-    """Where a redirect leads; None where there is none, or where it leads to another scheme, host or port."""
-    if not location:
-        return None
-    target = urljoin(url, location)
-    return target if _origin(target) == _origin(url) else None
+def _read_body(response: requests.Response, request: Request, host: str, deadline_s: float) -> bytes:
+    """The decompressed body; if the status decides, its first 64 KiB as far as they arrive.
 
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
-
-
-def _compute_remaining_s(deadline_s: float) -> float:
-    remaining_s = deadline_s - clock.monotonic_s()
-    if remaining_s <= 0:
-        raise TimeoutError
-    return remaining_s
-
-
-def _read_body(response: requests.Response, host: str, deadline_s: float) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    for part in _iter_decompressed(_iter_raw(response, deadline_s), response, host):
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise ShapeChangedError(f"{host}: the answer is larger than 2 MiB: no usage data is")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _read_start_of_body(response: requests.Response, host: str, deadline_s: float) -> bytes:
-    """The first 64 KiB of the body, as far as they arrive within 2 s; errors end it."""
+    Each part is one read of the socket, so that the deadline is checked often.
+    """
+    limit = MAX_START_BYTES if request.status_decides else MAX_BODY_BYTES
     body = bytearray()
-    timer = threading.Timer(MAX_START_S, _shut_down, [response])  # a read that hangs checks no deadline
-    timer.daemon = True
-    timer.start()
     try:
-        with contextlib.suppress(ProviderError, urllib3.exceptions.HTTPError, OSError, ValueError):
-            for part in _iter_decompressed(_iter_raw(response, deadline_s), response, host):
-                body += part
-                if len(body) >= MAX_START_BYTES:
-                    break
-    finally:
-        timer.cancel()
-    return bytes(body[:MAX_START_BYTES])
-
-
-def _shut_down(response: requests.Response) -> None:
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # it is closed already
-        response.raw.shutdown()
-
-
-def _iter_raw(response: requests.Response, deadline_s: float) -> Iterator[bytes]:
-    """The body in one part for each read of the socket, so that the deadline is checked often."""
-    while part := response.raw.read1(CHUNK_BYTES, decode_content=False):
-        yield part
-        _compute_remaining_s(deadline_s)
-
-
-def _iter_decompressed(raw: Iterator[bytes], response: requests.Response, host: str) -> Iterator[bytes]:
-    """The body in parts of bounded size, so that a small answer cannot decompress into a huge one."""
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding in ("", "identity"):
-        yield from raw
-        return
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ServerError(f"{host}: the answer is packed in an unknown way: it is asked again later")
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, by its header
-    empty = True
-    try:
-        for packed in raw:
-            empty = False
-            rest = packed
-            while rest:
-                yield unpacker.decompress(rest, CHUNK_BYTES)
-                rest = unpacker.unconsumed_tail
-        yield unpacker.flush(CHUNK_BYTES)
-    except zlib.error:
-        raise ServerError(f"{host}: the answer cannot be unpacked: it is asked again later") from None
-    if not empty and not unpacker.eof:
-        raise ServerError(f"{host}: the answer broke off: it is asked again later")
+        while len(body) <= limit and (part := response.raw.read1(CHUNK_BYTES, decode_content=True)):
+            body += part
+            if clock.monotonic_s() > deadline_s:
+                raise TimeoutError
+    except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        if not request.status_decides:
+            raise
+    if len(body) > limit and not request.status_decides:
+        raise ShapeChangedError(f"{host}: the answer is larger than 2 MiB: no usage data is")
+    return bytes(body[:limit])
 
 
 # --- proxies --------------------------------------------------------------------------------------------------------
@@ -304,25 +215,9 @@ def _find_proxy(url: str, network: NetworkSettings) -> str:
     host = parts.hostname or ""
     if host == "localhost" or is_loopback(host):
         return ""
-    if network.no_proxy is None and network.proxy is None:
-        found = get_environ_proxies(url)
-    else:
-        found = {"all": network.proxy} if network.proxy else getproxies()
-        if _is_exception(host, getproxies().get("no", "") if network.no_proxy is None else network.no_proxy):
-            return ""
-    return select_proxy(url, dict(found)) or ""
-
-
-def _is_exception(host: str, no_proxy: str) -> bool:
-    """Whether `no_proxy` names the host: by its name, a domain above it, its address or a network."""
-    for each in no_proxy.lower().replace(" ", "").split(","):
-        name = each.removeprefix("*").lstrip(".")
-        if each == "*" or (name and f".{host}".endswith(f".{name}")):
-            return True
-        with contextlib.suppress(ValueError):
-            if ip_address(host) in ip_network(each, strict=False):
-                return True
-    return False
+    if should_bypass_proxies(url, no_proxy=network.no_proxy):
+        return ""
+    return select_proxy(url, {"all": network.proxy} if network.proxy else getproxies()) or ""
 
 
 def _explain_proxy_error(
@@ -340,15 +235,11 @@ def _explain_proxy_error(
         words = f"asks for a name and a password: write NAME:PASSWORD@ before its host in {setting}"
     elif refused is not None:
         words = f"refuses to connect to it (status {refused}): look at {setting}"
-    elif is_any(exceptions.InvalidProxyURL, urllib3.exceptions.ProxySchemeUnknown):
-        kind, words = OfflineError, f"is not an address that can be used: look at {setting}"
-    elif is_any(ConnectionRefusedError, urllib3.exceptions.NewConnectionError):
-        kind, words = OfflineError, f"cannot be used: look at {setting}"
-    elif is_any(urllib3.exceptions.ConnectTimeoutError) or _was_proxy_silent(causes, proxy):
-        kind, words = TimedOutError, f"gives no answer: look at {setting}"
     elif is_any(ssl.SSLError, http.client.BadStatusLine):
         words = f"answers something else, such as a login page: open it in a browser, or look at {setting}"
-    elif is_any(exceptions.ProxyError, urllib3.exceptions.ProxyError):
+    elif _was_proxy_silent(causes, proxy):
+        kind, words = TimedOutError, f"gives no answer: look at {setting}"
+    elif is_any(*PROXY_ERRORS):
         kind, words = OfflineError, f"cannot be used: look at {setting}"
     else:
         return None
@@ -357,6 +248,9 @@ def _explain_proxy_error(
 
 def _was_proxy_silent(causes: list[BaseException], proxy: str) -> bool:
     """Whether the timeout came before the proxy had connected."""
+    kinds = urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError  # the second is one too
+    if any(isinstance(cause, kinds[0]) and not isinstance(cause, kinds[1]) for cause in causes):
+        return True
     urls = [cause.url for cause in causes if isinstance(cause, urllib3.exceptions.ReadTimeoutError)]
     return any((url or "").rstrip("/").endswith(format_proxy(proxy)) for url in urls)
 
@@ -392,15 +286,8 @@ class _Adapter(HTTPAdapter):
 def _make_session(context: ssl.SSLContext | None) -> requests.Session:
     session = requests.Session()
     session.trust_env = False  # no netrc; proxies are looked up for each request
-    session.headers.clear()
-    session.headers.update(
-        {
-            "User-Agent": f"ai-usage-watcher/{__version__}",
-            "Accept": "*/*",
-            "Accept-Encoding": "gzip, deflate",
-            "Connection": "close",
-        }
-    )
+    agent = f"ai-usage-watcher/{__version__}"
+    session.headers.update({"User-Agent": agent, "Accept-Encoding": "gzip, deflate", "Connection": "close"})
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     if context is not None:
         session.mount("https://", _Adapter(context))
@@ -475,12 +362,10 @@ def _make_unverified_context() -> ssl.SSLContext:
 # --- a certificate that is not trusted ------------------------------------------------------------------------------
 
 
-def _explain_certificate(
-    causes: list[BaseException], url: str, host: str, proxy: str, deadline_s: float
-) -> BlockedError:
+def _explain_certificate(causes: list[BaseException], url: str, host: str, proxy: str) -> BlockedError:
     """Whose certificate it is, who signed it, and what to set."""
     failure = next(cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError))
-    issuer = read_issuer(_get_presented_certificate(url, host, proxy, deadline_s))
+    issuer = _find_issuer(url, proxy)
     signed = f", signed by {issuer}," if issuer else ""
     if failure.verify_code in DATE_ERRORS:
         return BlockedError(f"{host}: its certificate{signed} is not valid today: look at the clock of this machine")
@@ -499,49 +384,24 @@ class _GiveUpAfterHandshake(ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
         super().do_handshake(block)
-        certificate = self.getpeercert(binary_form=True)
+        # `getpeercert` has no fields of what was not verified; `truststore` relies on this method too
+        certificate = self._sslobj.get_unverified_chain()[0].get_info()  # type: ignore[attr-defined]
         self.close()
         raise _PresentedError(certificate)
 
 
-def _get_presented_certificate(url: str, host: str, proxy: str, deadline_s: float) -> bytes:
-    """The server's certificate, from a separate handshake; empty if that fails."""
+def _find_issuer(url: str, proxy: str) -> str:
+    """Who signed the server's certificate, from a separate handshake; empty if that fails."""
     context = _make_unverified_context()
     context.sslsocket_class = _GiveUpAfterHandshake
     try:
-        with _send_once(Request(url=url), url, _Route(host, proxy, context), deadline_s):
-            return b""
+        with _send_once(Request(url=url), proxy, context):
+            return ""
     except _PresentedError as presented:
-        certificate: bytes = presented.args[0] or b""
-        return certificate
+        names = dict(pair for group in presented.args[0]["issuer"] for pair in group)
+        return clean_text(names.get("commonName") or names.get("organizationName") or "")
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
-        return b""
-
-
-def read_issuer(certificate: bytes) -> str:
-    """Who signed a certificate: the issuer's common name, else its organisation (RFC 5280, section 4.1)."""
-    try:
-        [(_, body)] = _iter_der(certificate)
-        fields = [content for tag, content in _iter_der(next(_iter_der(body))[1]) if tag != DER_VERSION_TAG]
-        names = {}
-        for _, group in _iter_der(fields[2]):
-            for _, pair in _iter_der(group):
-                (_, kind), (tag, text) = _iter_der(pair)
-                names[kind] = text.decode("utf-16-be" if tag == DER_BMP_STRING_TAG else "utf-8", "replace")
-    except (IndexError, ValueError, StopIteration):
         return ""
-    return clean_text(names.get(COMMON_NAME_OID) or names.get(ORGANISATION_OID) or "")
-
-
-def _iter_der(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The tag and the content of each DER value."""
-    while data:
-        tag, size, start = data[0], data[1], 2
-        if size & 0x80:
-            start += size & 0x7F
-            size = int.from_bytes(data[2:start])
-        yield tag, data[start : start + size]
-        data = data[start + size :]
 
 
 # --- errors -------------------------------------------------------------------------------------------
