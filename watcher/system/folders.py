@@ -24,39 +24,23 @@ def find_home() -> str:
 
 def find_config_dir(env: Mapping[str, str], home: str, platform: str = sys.platform) -> str:
     """The folder of the config and the rules, by the environment variables."""
-    if own := env.get("WATCHER_CONFIG_DIR"):
-        return _make_absolute(own, home)
-    if platform == "win32":
-        default = os.path.join(home, "AppData", "Roaming")
-        return os.path.join(_windows_folder(env.get("APPDATA"), default, roaming=True), APP_NAME)
-    return os.path.join(_xdg_folder(env.get("XDG_CONFIG_HOME"), os.path.join(home, ".config")), APP_NAME)
+    base = ("APPDATA", "AppData/Roaming") if platform == "win32" else ("XDG_CONFIG_HOME", ".config")
+    return _find_folder(env, home, "WATCHER_CONFIG_DIR", *base)
 
 
 def find_state_dir(env: Mapping[str, str], home: str, platform: str = sys.platform) -> str:
     """The folder of the database, the log and `status.json`, by the environment variables."""
-    if own := env.get("WATCHER_STATE_DIR"):
+    base = ("LOCALAPPDATA", "AppData/Local") if platform == "win32" else ("XDG_STATE_HOME", ".local/state")
+    return _find_folder(env, home, "WATCHER_STATE_DIR", *base)
+
+
+def _find_folder(env: Mapping[str, str], home: str, own_name: str, base_name: str, default: str) -> str:
+    """The folder that `own_name` names, else ours in that of `base_name`, else ours in the default below the home."""
+    if own := env.get(own_name):
         return _make_absolute(own, home)
-    if platform == "win32":
-        default = os.path.join(home, "AppData", "Local")
-        return os.path.join(_windows_folder(env.get("LOCALAPPDATA"), default, roaming=False), APP_NAME)
-    return os.path.join(_xdg_folder(env.get("XDG_STATE_HOME"), os.path.join(home, ".local", "state")), APP_NAME)
-
-
-def _windows_folder(configured: str | None, default: str, *, roaming: bool) -> str:
-    """The folder of the environment variable; where it is not set, as under a scheduler, the one Windows knows."""
-    if configured:
-        return configured
-    if sys.platform == "win32":
-        import platformdirs  # noqa: PLC0415 - heavy for a path that is hardly ever taken
-
-        return platformdirs.user_data_dir(appname=None, appauthor=False, roaming=roaming)
-    else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
-        return default  # a test on another system
-
-
-def _xdg_folder(configured: str | None, default: str) -> str:
-    # the specification: a relative path is invalid and must be ignored
-    return configured if configured and os.path.isabs(configured) else default
+    base = env.get(base_name, "")
+    # the specification of XDG: a relative path is invalid and must be ignored
+    return os.path.join(base if os.path.isabs(base) else os.path.join(home, *default.split("/")), APP_NAME)
 
 
 def _make_absolute(text: str, home: str) -> str:
