@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -250,19 +249,6 @@ def test_a_reader_sees_whole_transactions_while_a_writer_writes(store, path):
 def test_a_missing_store_says_what_to_do(path):
     with pytest.raises(StoreError, match="run `watcher run` or `watcher check` first"):
         Store(path, now=NOW, read_only=True)
-
-
-@pytest.mark.posix
-def test_a_signal_is_handled_while_another_process_writes(store, path):
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        before = signal.signal(signal.SIGALRM, lambda _number, _frame: other.execute("ROLLBACK"))
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            store.run_transaction(lambda: store.readings.save_result(snapshot()), now=NOW)  # else refused
-        finally:
-            signal.signal(signal.SIGALRM, before)
-    assert store.accounts.load()
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])

@@ -125,8 +125,6 @@ RESERVED_BYTES = 2 << 20
 _CHECKPOINT_PAGES = 200
 """The log is written over from its beginning after so many pages, long before it outgrows what is reserved."""
 _BUSY_TIMEOUT_S = 5.0
-_BUSY_WAIT_SLICES = 25
-"""SQLite ignores signals while it waits for another writer: it waits in so many slices, with signals between them."""
 _DISK_ERRORS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _CORRUPTION_ERRORS = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -371,7 +369,7 @@ class Database:
 
     def _attempt_transaction(self, work: Callable[[], T]) -> T:
         try:
-            self._begin_transaction()
+            self._db.execute("BEGIN IMMEDIATE")  # waits until no other process writes
             result = work()
             self._db.execute("COMMIT")
         except BaseException:
@@ -380,22 +378,6 @@ class Database:
                 self._db.execute("ROLLBACK")
             raise
         return result
-
-    def _begin_transaction(self) -> None:
-        """Wait until no other process writes, and begin."""
-        self._db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S / _BUSY_WAIT_SLICES * 1000:.0f}")
-        try:
-            for _ in range(_BUSY_WAIT_SLICES - 1):
-                try:
-                    self._db.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    if _error_code(error) != sqlite3.SQLITE_BUSY:
-                        raise
-                else:
-                    return
-            self._db.execute("BEGIN IMMEDIATE")
-        finally:
-            self._db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000:.0f}")
 
     def _describe_error(self, error: sqlite3.Error) -> str:
         if _error_code(error) in _CORRUPTION_ERRORS:
