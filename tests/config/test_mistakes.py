@@ -115,7 +115,7 @@ def test_a_strange_value_in_the_place_of_a_table_loads_or_is_refused_in_words(tm
         ("[poll]\nevery = 5\n", "config.toml:2:9: `every` takes a text, not a whole number\n"),
         ("[poll]\nhints = 1\n", "config.toml:2:9: `hints` takes true or false, not a whole number\n"),
         ('[route]\ndefault = "x"\n', "config.toml:2:11: `default` takes a list, not a text\n"),
-        ("[route]\ncritical = [1]\n", "config.toml:2:12: `critical` takes a text, not a whole number\n"),
+        ("[route]\ncritical = [1]\n", "config.toml:2:13: `critical` takes a text, not a whole number\n"),
         ("[providers.claude]\nenabled = []\n", "config.toml:2:11: `enabled` takes true or false, not a list\n"),
         ("channels = 1979-05-27\n", "config.toml:1:12: `channels` takes a table, not a date\n"),
         ("[rule]\nname = 1\n", "config.toml:1:1: rules are written under [[rule]], not as a table\n"),

@@ -36,7 +36,7 @@ def test_antigravity_s_sources(tmp_path, source):
 def test_an_unknown_source_is_a_mistake_that_lists_the_valid_ones(tmp_path):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, '[providers.antigravity]\nsource = "sever"\n')
-    assert str(refusal.value).splitlines()[0].endswith(":2:10: `source`: choose one of cache, server, auto")
+    assert str(refusal.value).splitlines()[0].endswith(":2:10: `source`: choose one of auto, cache, server")
 
 
 def test_a_value_of_a_wrong_type_is_reported_with_the_expected_one(tmp_path):

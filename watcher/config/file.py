@@ -2,9 +2,8 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar
 
-import msgspec
 from msgspec import Struct, field
 
 from watcher.core.rules import loader
@@ -13,14 +12,14 @@ from watcher.core.rules.diagnostics import (
     KeyPath,
     TextSpan,
     TomlPositions,
+    convert_table,
     create_diagnostic,
-    describe_type_error,
-    suggest_word,
 )
 from watcher.notifiers.base import SettingError
 from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
+T = TypeVar("T")
 
 # --- the shape of config.toml; docstrings become the editor's help --------------------------------------------------
 
@@ -55,6 +54,15 @@ class NetworkTable(Struct, forbid_unknown_fields=True):
     no_proxy: str | None = None
     ca_bundle: str = "system"
     status_pages: bool = True
+
+
+class RouteTable(Struct, forbid_unknown_fields=True):
+    """The channels of alerts whose rule names none."""
+
+    default: list[str] | None = None
+    info: list[str] | None = None
+    warning: list[str] | None = None
+    critical: list[str] | None = None
 
 
 class QuietTable(Struct, forbid_unknown_fields=True):
@@ -99,9 +107,9 @@ class ConfigDocument(Struct, forbid_unknown_fields=True):
     """The whole file."""
 
     poll: PollTable = field(default_factory=PollTable)
-    providers: dict[str, ProviderTable] = field(default_factory=dict)
+    providers: dict[str, Any] = field(default_factory=dict)  # each a `ProviderTable`
     channels: dict[str, dict[str, Any]] = field(default_factory=dict)
-    route: dict[str, list[str]] = field(default_factory=dict)
+    route: RouteTable = field(default_factory=RouteTable)
     quiet: QuietTable | None = None
     network: NetworkTable = field(default_factory=NetworkTable)
     metrics: MetricsTable | None = None
@@ -159,67 +167,23 @@ class ConfigFile:
         if isinstance(found, Diagnostic):
             return ConfigDocument()  # the loader of rules reads the same text and reports it
         raw, self._positions = found
-        document: ConfigDocument = self.convert_table(raw, ConfigDocument, ())
-        return document
+        return self.convert_table(raw, ConfigDocument) or ConfigDocument()
 
     @property
     def is_invalid(self) -> bool:
         """Whether the text is no TOML, so that nothing in it is known."""
         return bool(self.text) and self._positions is None
 
-    def convert_table(self, raw: Any, kind: type[Any], key_path: KeyPath) -> Any:
-        """`raw` as a table of that kind, without unknown keys and values of a wrong type, which are problems."""
-        if not isinstance(raw, dict):
-            self.add_problem(key_path, "must be a table")
-            return None if kind in (QuietTable, MetricsTable, PushTable) else kind()
-        good = {}
-        types = {each.encode_name: each for each in msgspec.structs.fields(kind)}
-        for key, value in raw.items():
-            if key not in types:
-                self.add_unknown_word((*key_path, key), "key", key, tuple(types))
-                continue
-            try:
-                good[types[key].name] = self._convert_value(types[key].type, value, (*key_path, key))
-            except msgspec.ValidationError as error:
-                kinds = get_args(types[key].type)
-                words = [word for each in kinds if get_origin(each) is Literal for word in get_args(each)]
-                expected = f": choose one of {', '.join(words)}" if words else f" {describe_type_error(error)}"
-                self.add_problem((*key_path, key), f"`{key}`{expected}")
-        missing = [key for key, each in types.items() if each.required and key not in raw]
-        for name in missing:
-            self.add_problem(key_path, f"`{name}` is missing", at_key=True)
-        if any(each.required and each.name not in good for each in types.values()):
-            return None
+    def convert_table(self, raw: Any, kind: type[T], key_path: KeyPath = ()) -> T | None:
+        """`raw` as a record of that kind, without what is refused, which is a problem; None if that leaves none."""
         try:
-            return kind(**good)
+            return convert_table(raw, kind, self.add_problem, key_path)
         except SettingError as error:
             self.add_problem((*key_path, *error.path), str(error), span=error.span)
-            return None
         except ValueError as error:  # a check of the record itself; it names the key, never the value
             named = re.match(r"`(\w+)`", str(error))
             self.add_problem((*key_path, named[1]) if named and named[1] in raw else key_path, str(error))
-            return None
-
-    def _convert_value(self, kind: Any, value: Any, key_path: KeyPath) -> Any:
-        if isinstance(kind, type) and issubclass(kind, Struct):
-            return self.convert_table(value, kind, key_path)
-        if kind in (QuietTable | None, MetricsTable | None, PushTable | None):
-            return self.convert_table(value, get_args(kind)[0], key_path)
-        if kind == dict[str, ProviderTable] and isinstance(value, dict):
-            return {name: self.convert_table(table, ProviderTable, (*key_path, name)) for name, table in value.items()}
-        if kind == dict[str, list[str]] and isinstance(value, dict):
-            return self._convert_lists(value, key_path)
-        return msgspec.convert(value, kind)
-
-    def _convert_lists(self, raw: dict[str, Any], key_path: KeyPath) -> dict[str, list[str]]:
-        """A table of lists; each value that is none is a problem at its own place."""
-        good = {}
-        for key, value in raw.items():
-            try:
-                good[key] = msgspec.convert(value, list[str])
-            except msgspec.ValidationError as error:
-                self.add_problem((*key_path, key), f"`{key}` {describe_type_error(error)}")
-        return good
+        return None
 
     def add_problem(
         self, key_path: KeyPath, message: str, *, at_key: bool = False, span: tuple[int, int] | None = None
@@ -232,7 +196,3 @@ class ConfigFile:
         else:
             place = self._positions.find_key(key_path) if at_key else self._positions.find_value(key_path)
         self.problems.append(create_diagnostic(self.path, self.text, place, message))
-
-    def add_unknown_word(self, key_path: KeyPath, what: str, word: str, valid: tuple[str, ...]) -> None:
-        """Add the problem of an unknown word, with the most similar valid one."""
-        self.add_problem(key_path, f"unknown {what} `{word}`; {suggest_word(word, valid)}", at_key=True)

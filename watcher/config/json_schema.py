@@ -4,16 +4,7 @@ from typing import Any
 
 import msgspec
 
-from watcher.config.file import (
-    ConfigDocument,
-    MetricsTable,
-    NetworkTable,
-    PollTable,
-    ProviderTable,
-    PushTable,
-    QuietTable,
-)
-from watcher.core.model import Severity
+from watcher.config.file import ConfigDocument, ProviderTable
 from watcher.core.rules.rule import DURATION_PATTERN, JSON_SCHEMA_DIALECT, RuleEntry, strip_null
 from watcher.notifiers import NOTIFIERS
 from watcher.providers.registry import PROVIDERS
@@ -27,17 +18,17 @@ DESCRIPTIONS = {
     "poll.hints": "Look at the tools' session files: poll sooner while a tool is in use, judged by when they changed,"
     " and read the limits that Codex notes in them. Default: true.",
     "providers": "What to poll. Default: every provider with a login.",
-    "providers.enabled": "Whether to poll it. Default: if a login is found.",
-    "providers.every": "The usual interval: 10m. Never shorter than the provider allows.",
-    "providers.base_url": "Replaces scheme, host and port of its requests: http://127.0.0.1:8080.",
-    "providers.credentials": "The file or folder with the login, instead of the usual ones; or a list of them.",
-    "providers.token": f"The login itself: {SECRET_DESCRIPTION}",
-    "providers.database": "antigravity: path of state.vscdb.",
-    "providers.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
-    "providers.source": "antigravity: cache, server or auto (default: its login, else the cache).",
-    "providers.user_agent": "codex: the User-Agent of its requests, if a bot wall accepts only some.",
-    "providers.reset_credits": "codex: whether to request, at most hourly, the reset credits and when they expire.",
-    "providers.insecure": "Allow a base_url without TLS on another machine: the login goes there unencrypted.",
+    "provider.enabled": "Whether to poll it. Default: if a login is found.",
+    "provider.every": "The usual interval: 10m. Never shorter than the provider allows.",
+    "provider.base_url": "Replaces scheme, host and port of its requests: http://127.0.0.1:8080.",
+    "provider.credentials": "The file or folder with the login, instead of the usual ones; or a list of them.",
+    "provider.token": f"The login itself: {SECRET_DESCRIPTION}",
+    "provider.database": "antigravity: path of state.vscdb.",
+    "provider.accounts": "gemini_cli, antigravity: path of antigravity-accounts.json.",
+    "provider.source": "antigravity: cache, server or auto (default: its login, else the cache).",
+    "provider.user_agent": "codex: the User-Agent of its requests, if a bot wall accepts only some.",
+    "provider.reset_credits": "codex: whether to request, at most hourly, the reset credits and when they expire.",
+    "provider.insecure": "Allow a base_url without TLS on another machine: the login goes there unencrypted.",
     "network": "How requests leave this machine: a login item does not see the shell's variables.",
     "network.proxy": "http://HOST:PORT or socks5://HOST:PORT. Default: HTTPS_PROXY or ALL_PROXY of the environment.",
     "network.no_proxy": "Hosts, domains and networks that need no proxy, separated by commas. Default: NO_PROXY.",
@@ -46,6 +37,9 @@ DESCRIPTIONS = {
     "channels": "Where messages go, each under a name of your own: [channels.team].",
     "route": "The channels of alerts whose rule names none.",
     "route.default": "Channels of all other alerts. Default: every channel.",
+    "route.info": "Channels for alerts that are info.",
+    "route.warning": "Channels for alerts that are warning.",
+    "route.critical": "Channels for alerts that are critical.",
     "quiet": "When only critical alerts are sent; the others wait for the end.",
     "quiet.hours": "From and to: 22:00-08:00.",
     "quiet.tz": "The time zone of the hours: Europe/Berlin. Default: local time.",
@@ -69,45 +63,31 @@ DESCRIPTIONS = {
     "rules.use": "Packs in force beside the files in rules/: reset-reminders. `watcher rules list --packs` lists them.",
     "rule": "Rules; they may also be in files of their own in rules/.",
 }
-"""Key -> its description."""
-
-
-TABLES = {
-    "poll": "PollTable",
-    "providers": "ProviderTable",
-    "quiet": "QuietTable",
-    "network": "NetworkTable",
-    "rules": "RulesTable",
-    "metrics": "MetricsTable",
-    "push": "PushTable",
-}
-"""Table -> the record that it is read into."""
+"""Key of the file, or record and its key -> description."""
 
 
 def build_config_schema() -> dict[str, Any]:
     """The JSON Schema of `config.toml`."""
-    (refs, parts) = msgspec.json.schema_components(
-        [ConfigDocument, PollTable, ProviderTable, QuietTable, RuleEntry, MetricsTable, PushTable, NetworkTable],
-        ref_template="#/$defs/{name}",
+    (document_ref, provider, rule), parts = msgspec.json.schema_components(
+        [ConfigDocument, ProviderTable, RuleEntry], ref_template="#/$defs/{name}"
     )
     parts = strip_null(parts)
-    document = parts.pop(refs[0]["$ref"].rpartition("/")[2])
+    document = parts.pop(document_ref["$ref"].rpartition("/")[2])
     keys = document["properties"]
-    keys["providers"] = _make_table_schema(dict.fromkeys(PROVIDERS, refs[2]))
-    keys["channels"] = {
+    keys["providers"] = {
         "type": "object",
-        "additionalProperties": {"oneOf": [_make_channel_schema(kind) for kind in NOTIFIERS]},
+        "properties": dict.fromkeys(PROVIDERS, provider),
+        "additionalProperties": False,
     }
-    keys["route"] = _make_table_schema(
-        {name: _make_name_list_schema() for name in ("default", *(each.value for each in Severity))}
-    )
-    keys["rule"] = {"type": "array", "items": refs[4]}
+    channels = [_make_channel_schema(kind) for kind in NOTIFIERS]
+    keys["channels"] = {"type": "object", "additionalProperties": {"oneOf": channels}}
+    keys["rule"] = {"type": "array", "items": rule}
     for path, about in DESCRIPTIONS.items():
-        _find_key_schema(path, keys, parts)["description"] = about
-    for severity in Severity:
-        keys["route"]["properties"][severity.value]["description"] = f"Channels for alerts that are {severity}."
-    for table in (parts["PollTable"], parts["ProviderTable"]):
-        table["properties"]["every"]["pattern"] = DURATION_PATTERN
+        table, _, key = path.partition(".")
+        described = parts[f"{table.capitalize()}Table"]["properties"][key] if key else keys[table]
+        described["description"] = about
+    for table in ("PollTable", "ProviderTable"):
+        parts[table]["properties"]["every"]["pattern"] = DURATION_PATTERN
     title = {"title": "Config of the AI usage watcher", "description": "All of it may be left out."}
     return {"$schema": JSON_SCHEMA_DIALECT, **document, **title, "$defs": parts}
 
@@ -122,27 +102,6 @@ def build_provider_schema() -> dict[str, Any]:
     for name in ("every", "floor", "ceiling"):
         document["properties"][name]["pattern"] = DURATION_PATTERN
     return {"$schema": JSON_SCHEMA_DIALECT, **document, **title, "$defs": parts}
-
-
-def _find_key_schema(path: str, keys: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one key."""
-    table, _, key = path.partition(".")
-    if not key:
-        found: dict[str, Any] = keys[table]
-    elif table == "route":
-        found = keys[table]["properties"][key]
-    else:
-        name = TABLES[table]
-        found = parts[name]["properties"][key]
-    return found
-
-
-def _make_table_schema(keys: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": keys, "additionalProperties": False}
-
-
-def _make_name_list_schema() -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}}
 
 
 def _make_channel_schema(kind: str) -> dict[str, Any]:

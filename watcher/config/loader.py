@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from watcher.config.file import (
     ConfigDocument,
@@ -178,13 +178,14 @@ class _ConfigLoader:
     def _read_providers(self, document: ConfigDocument) -> dict[str, ProviderSettings]:
         for name in document.providers:
             if name not in PROVIDERS:
-                self._file.add_unknown_word(("providers", name), "provider", name, tuple(PROVIDERS))
+                message = f"unknown provider `{name}`; {suggest_word(name, tuple(PROVIDERS))}"
+                self._file.add_problem(("providers", name), message, at_key=True)
         every = self._parse(("poll", "every"), document.poll.every, _parse_interval)
-        tables = {name: document.providers.get(name) or ProviderTable() for name in PROVIDERS}
-        return {name: self._read_provider(name, table, every) for name, table in tables.items()}
+        return {name: self._read_provider(name, document.providers.get(name, {}), every) for name in PROVIDERS}
 
-    def _read_provider(self, provider: str, table: ProviderTable, default_every: timedelta | None) -> ProviderSettings:
+    def _read_provider(self, provider: str, raw: Any, default_every: timedelta | None) -> ProviderSettings:
         facts, key_path = PROVIDERS[provider], ("providers", provider)
+        table = self._file.convert_table(raw, ProviderTable, key_path) or ProviderTable()
         every = self._parse((*key_path, "every"), table.every, _parse_interval) or default_every
         floor = facts.min_interval
         if table.base_url is not None:
@@ -325,24 +326,19 @@ class _ConfigLoader:
         return value
 
     def _read_routing(self, document: ConfigDocument, channels: Mapping[str, Channel]) -> Routing:
-        keys = ("default", *Severity)
-        routes: dict[str, tuple[str, ...]] = {}
-        for key, names in document.route.items():
-            if key not in keys:
-                self._file.add_unknown_word(("route", key), "route", key, keys)
-                continue
+        written = {key: names for key, names in structs.asdict(document.route).items() if names is not None}
+        for key, names in written.items():
             for i, name in enumerate(names):
                 if name not in document.channels:
                     hint = suggest_word(name, channels, f"there are: {', '.join(channels) or 'none'}")
                     self._file.add_problem(("route", key, i), f"no channel is called `{name}`; {hint}")
-            routes[key] = tuple(names)
-        default = routes.pop("default", None)
+        default = written.pop("default", channels)
         hours, zone_name = (document.quiet.hours, document.quiet.tz) if document.quiet else (None, None)
         time_zone = self._parse(("quiet", "tz"), zone_name, _parse_time_zone)
         infos = {each.id: ProviderInfo(name=each.name, usage_page=each.usage_page) for each in PROVIDERS.values()}
         return Routing(
-            default=tuple(channels) if default is None else default,
-            routes={Severity(key): names for key, names in routes.items()},
+            default=tuple(default),
+            routes={Severity(key): tuple(names) for key, names in written.items()},
             channels={name: channel.type for name, channel in channels.items()},
             mirrors=frozenset(name for name, channel in channels.items() if NOTIFIERS[channel.type].is_mirror),
             quiet_hours=self._parse(("quiet", "hours"), hours, parse_quiet_hours),

@@ -9,7 +9,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct, field
 
 from watcher.core.expressions import ExpressionError, compile_expression
@@ -37,7 +36,6 @@ _VALUE_KEYS = (
 _WINDOW_EXPRESSIONS = (
     *_VALUE_KEYS, "each", "where", "id_from", "resets_at", "resets_in", "resets", "unit_from", "unlimited_if",
 )  # fmt: skip
-_PLACE = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 class Value(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +104,7 @@ def read_definition(text: str, path: str) -> tuple[Definition | None, list[Diagn
     if isinstance(found, Diagnostic):
         return None, [found]
     reader = _DefinitionReader(path, found[1])
-    definition = reader.convert(found[0])
+    definition = diagnostics.convert_table(found[0], Definition, reader.add)
     if definition is not None:
         reader.check(definition)
     return (None if reader.problems else definition), reader.problems
@@ -117,42 +115,15 @@ class _DefinitionReader:
         self._path, self._positions = path, positions
         self.problems: list[Diagnostic] = []
 
-    def convert(self, raw: dict[str, Any]) -> Definition | None:
-        """The records. A value that is refused is taken out and the rest tried again, so that all are reported."""
-        removed: set[KeyPath] = set()
-        while len(self.problems) < diagnostics.MAX_DIAGNOSTICS:
-            try:
-                return msgspec.convert(raw, Definition)
-            except msgspec.ValidationError as error:
-                message, _, where = str(error).partition(" - at `$")
-                place: KeyPath = tuple(name or int(index) for name, index in _PLACE.findall(where))
-                named = re.search(r"(unknown|missing required) field `(.*)`$", message)
-                if named and named[1] != "unknown":
-                    if (*place, named[2]) not in removed:
-                        self._add(place, f"`{named[2]}` is missing", at_key=True)
-                    return None
-                if named:
-                    place, word = (*place, named[2]), sanitize_for_terminal(named[2], 40)
-                    hint = suggest_word(named[2], tuple(_get_types(place)))
-                    self._add(place, f"unknown key `{word}`; {hint}", at_key=True)
-                else:
-                    words = "enum" in message and _list_words(place)
-                    expected = f": choose one of {words}" if words else f" {diagnostics.describe_type_error(error)}"
-                    self._add(place, f"`{_name_key(place)}`{expected}")
-                if not _remove(raw, place):
-                    return None
-                removed.add(place)
-        return None
-
     def check(self, definition: Definition) -> None:
         """Report what the records alone do not refuse."""
         if definition.id in registry.RESERVED_IDS:
-            self._add(("id",), f"`{definition.id}` is built in; choose another id")
+            self.add(("id",), f"`{definition.id}` is built in; choose another id")
         self._check_id(("id",), definition.id)
         for name in ("every", "floor", "ceiling"):
             self._check_duration((name,), getattr(definition, name))
         if not definition.token:
-            self._add(("token",), "`token` is empty; name a place such as env:ACME_API_KEY")
+            self.add(("token",), "`token` is empty; name a place such as env:ACME_API_KEY")
         for i, place in enumerate(definition.token):
             self._check_place(("token", i), place)
         self._check_requests(definition, names := [each.name for each in definition.request])
@@ -160,33 +131,33 @@ class _DefinitionReader:
             self._check_window(("window", i), window, names)
         windows = tuple(_list_units(definition))
         if not definition.window:
-            self._add(("window",), "there is no [[window]]")
+            self.add(("window",), "there is no [[window]]")
         elif definition.primary is not None and windows and definition.primary not in windows:
             hint = suggest_word(definition.primary, windows)
-            self._add(("primary",), f"no window is called `{definition.primary}`; {hint}")
+            self.add(("primary",), f"no window is called `{definition.primary}`; {hint}")
 
     def _check_requests(self, definition: Definition, names: list[str]) -> None:
         if not 1 <= len(names) <= MAX_REQUESTS:
-            self._add(("request",), f"{len(names)} requests; write 1 to {MAX_REQUESTS} [[request]]", at_key=True)
+            self.add(("request",), f"{len(names)} requests; write 1 to {MAX_REQUESTS} [[request]]", at_key=True)
         for i, request in enumerate(definition.request):
             if request.name in names[:i]:
-                self._add(("request", i, "name"), f"two requests are called `{request.name}`: give each a `name`")
+                self.add(("request", i, "name"), f"two requests are called `{request.name}`: give each a `name`")
             self._check_url(("request", i, "url"), request.url, insecure=definition.insecure)
             for name in ("error_if", "error_message"):
                 self._check_expression(("request", i, name), getattr(request, name))
 
     def _check_window(self, place: KeyPath, window: WindowEntry, requests: list[str]) -> None:
         if (window.id is None) == (window.id_from is None):
-            self._add(place, "write `id`, or `id_from` for a window a row", at_key=True)
+            self.add(place, "write `id`, or `id_from` for a window a row", at_key=True)
         if window.id is not None:
             self._check_id((*place, "id"), window.id)
         for key, text in window.rename.items():
             self._check_id((*place, "rename", key), text)
         if window.request not in requests:
             hint = suggest_word(window.request, requests)
-            self._add((*place, "request"), f"no request is called `{window.request}`; {hint}")
+            self.add((*place, "request"), f"no request is called `{window.request}`; {hint}")
         if not any(getattr(window, name) is not None for name in (*_VALUE_KEYS, "unlimited_if")):
-            self._add(place, f"a window without a value: write one of {', '.join(_VALUE_KEYS)}", at_key=True)
+            self.add(place, f"a window without a value: write one of {', '.join(_VALUE_KEYS)}", at_key=True)
         for name in _WINDOW_EXPRESSIONS:
             value = getattr(window, name)
             if isinstance(value, Value):
@@ -198,17 +169,17 @@ class _DefinitionReader:
         self._check_duration((*place, "length"), window.length)
         unit = window.unit
         if unit is not None and unit not in UNITS and not is_currency(unit.lower()):
-            self._add((*place, "unit"), f"unknown unit `{sanitize_for_terminal(unit)}`; {suggest_word(unit, UNITS)}")
+            self.add((*place, "unit"), f"unknown unit `{sanitize_for_terminal(unit)}`; {suggest_word(unit, UNITS)}")
         try:
             check_time_zone(window.timezone)
         except ValueError as error:
-            self._add((*place, "timezone"), f"`timezone`: {error}")
+            self.add((*place, "timezone"), f"`timezone`: {error}")
 
     def _check_id(self, place: KeyPath, text: str) -> None:
         if not _ID_PATTERN.fullmatch(text):
-            self._add(place, f"`{place[-1]}`: small letters, digits and single underscores, such as five_hour")
+            self.add(place, f"`{place[-1]}`: small letters, digits and single underscores, such as five_hour")
         elif text in (*FIELD_UNITS, "and", "or", "not", "true", "false", "level"):
-            self._add(place, f"`{text}` is a word of the rule language; choose another id")
+            self.add(place, f"`{text}` is a word of the rule language; choose another id")
 
     def _check_duration(self, place: KeyPath, text: str | None) -> None:
         try:
@@ -216,7 +187,7 @@ class _DefinitionReader:
         except ValueError as error:
             problem = str(error)
         if problem:
-            self._add(place, f"`{place[-1]}`: {problem}")
+            self.add(place, f"`{place[-1]}`: {problem}")
 
     def _check_scale(self, place: KeyPath, text: str) -> None:
         try:
@@ -224,34 +195,35 @@ class _DefinitionReader:
         except InvalidOperation:
             is_factor = False
         if not is_factor:
-            self._add(place, '`scale` takes a factor as text, such as "0.01"')
+            self.add(place, '`scale` takes a factor as text, such as "0.01"')
 
     def _check_place(self, place: KeyPath, text: str) -> None:
         kind, _, rest = text.partition(":")
         if kind not in registry.PLACE_KINDS or not rest.strip():
             valid = ", ".join(registry.PLACE_KINDS.values())
-            self._add(place, f"`token` takes the place of a token, never the token: {valid}")
+            self.add(place, f"`token` takes the place of a token, never the token: {valid}")
         elif kind == "vscdb" and not all(rest.partition("#")):
-            self._add(place, f"write {registry.PLACE_KINDS['vscdb']}")
+            self.add(place, f"write {registry.PLACE_KINDS['vscdb']}")
         elif kind == "file" and "#" in rest:
             self._check_expression(place, rest.partition("#")[2], offset=text.index("#") + 1)
 
     def _check_url(self, place: KeyPath, url: str, *, insecure: bool) -> None:
         for name in re.finditer(r"\{(.*?)\}", url):
             if not registry.PLACEHOLDER_PATTERN.fullmatch(name[0]):
-                self._add(place, f"unknown `{name[0]}`; valid: {{env:NAME}}, {{now}}, {{month_start}}", *name.span())
+                self.add(place, f"unknown `{name[0]}`; valid: {{env:NAME}}, {{now}}, {{month_start}}", *name.span())
         # an address in a variable is checked when it is known, before the request
         problem = "" if url.startswith("{env:") else find_address_problem(url, insecure=insecure)
         if problem:
-            self._add(place, f"`url` {problem}")
+            self.add(place, f"`url` {problem}")
 
     def _check_expression(self, place: KeyPath, text: str | None, offset: int = 0) -> None:
         try:
             compile_expression("@" if text is None else text)
         except ExpressionError as error:
-            self._add(place, f"`{_name_key(place)}`: {error}", error.start + offset, error.end + offset)
+            self.add(place, f"`{_name_key(place)}`: {error}", error.start + offset, error.end + offset)
 
-    def _add(self, place: KeyPath, message: str, start: int = -1, end: int = 0, *, at_key: bool = False) -> None:
+    def add(self, place: KeyPath, message: str, start: int = -1, end: int = 0, *, at_key: bool = False) -> None:
+        """Add a problem of the value at that place, of its key, or of a part of its text."""
         span = self._positions.find_key(place) if at_key else self._positions.find_value(place)
         if start >= 0:
             span = self._positions.find_in_value(place, start, end)
@@ -304,26 +276,3 @@ def get_default_unit(window: WindowEntry) -> str:
 
 def _name_key(place: KeyPath) -> str:
     return next((key for key in reversed(place) if isinstance(key, str) and key != "path"), "file")
-
-
-def _get_types(place: KeyPath) -> dict[str, Any]:
-    """The keys of the table that holds that place, with their types."""
-    table = {1: Definition, 3: RequestEntry if place[0] == "request" else WindowEntry}.get(len(place), Value)
-    return {each.encode_name: each.type for each in msgspec.structs.fields(table)}
-
-
-def _list_words(place: KeyPath) -> str:
-    """The words that a key takes."""
-    schema = msgspec.json.schema(_get_types(place).get(str(place[-1]), str))
-    choices = [schema, *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
-    return ", ".join(str(word) for each in choices for word in each.get("enum", ()) if word is not None)
-
-
-def _remove(raw: Any, place: KeyPath) -> bool:
-    """Take a value out; False if it cannot be without moving others."""
-    for key in place[:-1]:
-        raw = raw[key]
-    if place[:1] == ("token",) and isinstance(raw, list):
-        raw[int(place[-1])] = "env:NAME"  # keeps the places of the others
-        return True
-    return isinstance(raw, dict) and bool(place) and raw.pop(place[-1], ...) is not ...

@@ -9,12 +9,15 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, get_args
 
+import msgspec
 from msgspec import Struct, ValidationError
 
 from watcher.core.redaction import redact_toml_line
 
+T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
 """Keys and indexes from the top: ("rule", 0, "example", 1, "used", 3)."""
 
@@ -241,6 +244,89 @@ def find_close_match(word: str, candidates: Iterable[str], cutoff: float = CLOSE
     if cutoff == CLOSE and len(word) >= _MIN_WORD_LENGTH:
         alike = [each for each in by_lower_case if each.startswith(word)] or alike
     return by_lower_case[alike[0]] if alike else None
+
+
+_FIELD_PATH = re.compile(r"\.(\w+)|\[(\d+)\]")
+_FIELD_ERROR = re.compile(r"(unknown|missing required) field `(.*)`$")
+
+
+def convert_table(raw: Any, kind: type[T], add_problem: Callable[..., None], table: KeyPath = ()) -> T | None:
+    """A table as a record of that kind; None if a mistake leaves none.
+
+    A value that is refused is taken out of `raw` and the rest tried again, so that all mistakes are found.
+
+    Args:
+        raw: the table.
+        kind: the record.
+        add_problem: takes the path of a value, what is wrong with it, and `at_key` if its key is meant.
+        table: the path of the table.
+
+    Raises:
+        ValueError: a check of the record itself.
+    """
+    removed: set[KeyPath] = set()
+    for _ in range(MAX_DIAGNOSTICS):
+        try:
+            return msgspec.convert(raw, kind)
+        except ValidationError as error:
+            if isinstance(error.__cause__, ValueError):
+                raise error.__cause__ from None
+            message, _, where = str(error).partition(" - at `$")
+            path: KeyPath = tuple(
+                name or int(index) for name, index in _FIELD_PATH.findall(where.partition("[...]")[0])
+            )
+            named = _FIELD_ERROR.search(message)
+            if named is None:
+                choices = _list_choices(_list_fields(kind, path[:-1]).get(str(path[-1]))) if "enum" in message else ""
+                expected = f": choose one of {choices}" if choices else f" {describe_type_error(error)}"
+                key = next((each for each in reversed((*table, *path)) if isinstance(each, str)), "file")
+                add_problem((*table, *path), f"`{key}`{expected}")
+            elif named[1] == "unknown":
+                hint = suggest_word(named[2], tuple(_list_fields(kind, path)))
+                path = (*path, named[2])
+                add_problem(
+                    (*table, *path), f"unknown key `{sanitize_for_terminal(named[2], 40)}`; {hint}", at_key=True
+                )
+            elif (*path, named[2]) not in removed:
+                add_problem((*table, *path), f"`{named[2]}` is missing", at_key=True)
+            path = _remove_value(raw, path)
+            if not path:
+                return None
+            removed.add(path)
+    return None
+
+
+def _list_fields(kind: Any, path: KeyPath) -> dict[str, Any]:
+    """The keys of the record at that path below another, with their types."""
+    fields = {each.encode_name: each.type for each in msgspec.structs.fields(_find_record(kind))}
+    names = [key for key in path if isinstance(key, str)]
+    return _list_fields(fields[names[0]], tuple(names[1:])) if names else fields
+
+
+def _find_record(kind: Any) -> Any:
+    """The record in a type such as `list[Record] | None`; None if there is none."""
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return kind
+    return next((found for each in get_args(kind) if (found := _find_record(each))), None)
+
+
+def _list_choices(kind: Any) -> str:
+    """The words that a value of that type may be."""
+    schema = msgspec.json.schema(kind)
+    parts = [schema, *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
+    return ", ".join(str(word) for part in parts for word in part.get("enum", ()) if word is not None)
+
+
+def _remove_value(raw: Any, path: KeyPath) -> KeyPath:
+    """Take a value out, or the list that it is in; returns the path of what was taken out, empty if nothing was."""
+    while path:
+        parent = raw
+        for key in path[:-1]:
+            parent = parent[key]
+        if isinstance(parent, dict):
+            return path if parent.pop(path[-1], ...) is not ... else ()
+        path = path[:-1]
+    return ()
 
 
 _TYPE_NAMES = {
