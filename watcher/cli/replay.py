@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import click
 import msgspec
 
 from watcher.cli.context import find_paths, load_own_providers, make_series_formatter, open_store, parse_duration_option
 from watcher.cli.output import echo_wrapped, format_count
-from watcher.cli.rules import read_bounded
+from watcher.cli.rules import read_rule_file
 from watcher.core.engine import replay
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_percent
@@ -92,9 +91,8 @@ def _format_transition(transition: Transition, series: str) -> str:
 
 def _load_rules(path: str) -> tuple[Rule, ...]:
     """Of one file, which may be a whole `config.toml`."""
-    text = loader.decode_utf8(read_bounded(Path(path)), path)
     load_own_providers()
-    return loader.parse_rules(text, path, is_config=True)
+    return loader.parse_rules(read_rule_file(path), path, is_config=True)
 
 
 def load_results_from_file(path: str) -> list[PollResult]:

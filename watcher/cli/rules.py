@@ -51,7 +51,6 @@ from watcher.core.rules.advice import find_advice
 from watcher.core.rules.rule import Rule
 from watcher.errors import ConfigError, UsageError
 from watcher.system import clock
-from watcher.system.files import read_file
 from watcher.system.lock import Lock
 from watcher.system.paths import Paths, find_rule_packs, may_exist
 
@@ -91,41 +90,38 @@ def _load_rules_from_files(names: Sequence[str]) -> tuple[Rule, ...]:
     texts, errors = [], []
     for name in names:
         try:
-            texts.append((name, loader.decode_utf8(read_bounded(Path(name)), name)))
+            texts.append((name, read_rule_file(name)))
         except ConfigError as error:
             errors.append(str(error))
     config_path = next((name for name in names if Path(name).name == "config.toml"), None)
-    found, mistakes = loader.check_rule_files(texts, channels=_read_channel_names(), config_path=config_path)
+    found, mistakes = loader.check_rule_files(texts, channels=_load_channel_names(), config_path=config_path)
     if mistakes or errors:
         raise ConfigError("\n".join([*errors, *([diagnostics.format_diagnostics(mistakes)] if mistakes else [])]))
     return found
 
 
-def read_bounded(path: Path) -> bytes:
-    """The bytes of a rule file; what is beyond the longest valid one is cut off.
+def read_rule_file(path: str) -> str:
+    """The text of a rule file; what is beyond the longest valid one is cut off.
 
     Raises:
         UsageError: it cannot be read.
+        ConfigError: it is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            return file.read(_MAX_RULE_FILE_BYTES)
+        with Path(path).open("rb") as file:
+            return loader.decode_utf8(file.read(_MAX_RULE_FILE_BYTES), path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give files of rules") from error
 
 
-def _read_channel_names() -> tuple[str, ...] | None:
-    """The channels of the config; None where there is no config that can be read."""
-    path = find_paths().config_file
+def _load_channel_names() -> tuple[str, ...] | None:
+    """The channels of the config; None where there is none, or it has a mistake."""
+    if not may_exist(find_paths().config_file):
+        return None
     try:
-        data = read_file(path, _MAX_RULE_FILE_BYTES)
-        found = loader.parse_toml_document(loader.decode_utf8(data, str(path)), str(path))
-    except (OSError, ConfigError):
+        return tuple(load_effective_config().channels)
+    except ConfigError:
         return None
-    if isinstance(found, diagnostics.Diagnostic):
-        return None
-    channels = found[0].get("channels")
-    return tuple(channels) if isinstance(channels, dict) else None
 
 
 # --- check ----------------------------------------------------------------------------------------------------------
@@ -735,7 +731,7 @@ def compile_command(  # noqa: PLR0913 - its options
         parse_duration_option(option, text)
     found = _load_rules_from_files(files) if files else load_effective_config().rules
     options = compiler.CompileOptions(by=by, every=every, memory=memory)
-    compiled, refused = compiler.compile_rules(found, options, _read_rule_text)
+    compiled, refused = compiler.compile_rules(found, options, read_rule_file)
     if refused:
         echo_error(diagnostics.format_diagnostics(refused))
     if is_check:
@@ -762,10 +758,6 @@ def _write_compiled(text: str, path: str | None) -> None:
         Path(path).write_text(text, "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _read_rule_text(path: str) -> str:
-    return loader.decode_utf8(read_bounded(Path(path)), path)
 
 
 def _compare_compiled(
