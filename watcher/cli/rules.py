@@ -472,9 +472,8 @@ def add(*, name: str | None, pack: str | None, dry_run: bool, **flags: Any) -> N
     if may_exist(path) and not dry_run:
         other_way = "give the rule another name" if pack is None else "move it away"
         raise UsageError(f"{path} is there already; {other_way}, or edit that file")
-    for other in _validate_rule(str(path), text):
-        place = f"{other.name} ({other.path}, line {other.line})"
-        echo_error(f"{place} has the same condition: both will notify")
+    for advice in _validate_rule(str(path), text):
+        echo_error(f"warning: {advice}")
     if dry_run:
         click.echo(text, nl=False)
         return
@@ -554,30 +553,18 @@ def _parse_levels(options: Sequence[str]) -> dict[str, str]:
     return levels
 
 
-def _validate_rule(path: str, text: str) -> list[Rule]:
-    """Refuses a file that would not load beside the rules in force; returns those that fire on the same condition.
+def _validate_rule(path: str, text: str) -> list[str]:
+    """Refuses a file that would not load beside the rules in force; returns what is hardly meant in it.
 
     Raises:
         ConfigError: with every mistake, of the rule or of the files that are there already.
     """
     config = load_effective_config()
-    found, mistakes = loader.check_rules(text, path, channels=tuple(config.channels))
-    by_name = {rule.name: rule for rule in config.rules}
-    for rule in found:
-        if rule.name in by_name:
-            first = by_name[rule.name]
-            message = f"this name is taken by the rule in {first.path}, line {first.line}; rename or remove one"
-            position = diagnostics.TomlPositions(text).find_value(("rule", found.index(rule), "name"))
-            mistakes.append(diagnostics.create_diagnostic(path, text, position, message, rule=rule.name))
+    taken = {rule.name: rule for rule in config.rules}
+    found, mistakes = loader.check_rules(text, path, channels=tuple(config.channels), taken=taken)
     if mistakes:
         raise ConfigError(f"{diagnostics.format_diagnostics(mistakes)}\nnothing was written")
-    conditions = [_condition_key(rule) for rule in found]
-    return [rule for rule in config.rules if _condition_key(rule) in conditions]
-
-
-def _condition_key(rule: Rule) -> tuple[object, ...]:
-    """Equal for two rules that notify of the same at the same moments, however they are written."""
-    return tuple(str(level.when) for level in rule.levels), rule.pending_for, rule.notify
+    return [advice for advice in find_advice([*config.rules, *found]) if advice.startswith(path)]
 
 
 # --- edit, disable -------------------------------------------------------------------------------------------------
