@@ -7,7 +7,6 @@ the daemon's engine.
 import re
 import shutil
 import tomllib
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -436,8 +435,6 @@ def _format_local_time(at: datetime) -> str:
 
 SCHEMA_LINE = "#:schema ./rules.schema.json\n"
 _FLAGS = ("when", "clear", "severity", "notify", "for", "remind", "on", "active", "tz", "title", "message")
-_MAX_NAME_BYTES = 60
-_DEVICE_NAME_PATTERN = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")  # file names that Windows reserves
 
 
 @rules.command(short_help="Write one rule into a file of its own.")
@@ -515,10 +512,7 @@ def _read_pack(own: Paths, pack: str, name: str | None, flags: dict[str, Any]) -
 
 def make_slug(name: str) -> str:
     """The file name for a rule's name: lower case, letters of any script, every run of other characters one `-`."""
-    slug = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).lower()).strip("-")
-    while len(slug.encode(errors="replace")) > _MAX_NAME_BYTES:
-        slug = slug[:-1].rstrip("-")
-    return f"rule-{slug}" if _DEVICE_NAME_PATTERN.fullmatch(slug) else slug or "rule"
+    return re.sub(r"[\W_]+", "-", name.lower()).strip("-") or "rule"
 
 
 def format_rule_toml(name: str, flags: dict[str, Any]) -> str:
