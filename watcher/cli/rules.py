@@ -175,7 +175,7 @@ def test(files: tuple[str, ...]) -> int:
     rows = [("ok" if each.passed else "MISS", each.rule, each.example.series, "".join(each.phases)) for each in results]
     for line, result in zip(format_columns(rows), results, strict=True):
         click.echo(line)
-        for miss in _describe_misses(result, found):
+        for miss in _describe_misses(result):
             click.echo(f"      {miss}")
     untested = [rule.name for rule in found if not rule.examples]
     if untested:
@@ -186,21 +186,14 @@ def test(files: tuple[str, ...]) -> int:
     return 1 if missed else 0
 
 
-def _describe_misses(result: ExampleResult, all_rules: Sequence[Rule]) -> Iterator[str]:
-    """Each step that came out differently; and the neighbouring rule that the example may be meant for."""
-    if result.passed:
-        return
+def _describe_misses(result: ExampleResult) -> Iterator[str]:
+    """Each step that came out differently."""
     example = result.example
     values = example.used or example.remaining
     for step in result.failed_steps:
         after = f", {format_duration(step * example.every)} after the first" if step else ""
         outcome = f"expected {example.expect[step]}, came out {result.phases[step]}"
         yield f"reading {step + 1} ({values[step]}{after}): {outcome}"
-    path = next(rule.path for rule in all_rules if rule.name == result.rule)
-    for rule in all_rules:
-        if rule.name != result.rule and rule.path == path and rule_tests.run_example(rule, example).passed:
-            yield f"the rule `{rule.name}` does this: an example belongs to the [[rule]] above it"
-            return
 
 
 # --- list -----------------------------------------------------------------------------------------------------------
@@ -277,7 +270,6 @@ def _list_events(rule: Rule) -> list[str]:
 # --- explain --------------------------------------------------------------------------------------------------------
 
 
-_WIDE_OUTPUT_COLUMNS = 100  # columns in which a row has room for the year and the seconds
 _CONDITION_LABELS = {True: "holds", False: "does not", None: "unknown"}
 
 
@@ -396,9 +388,13 @@ def _format_rows(decisions: Sequence[Decision], max_rows: int) -> list[Sequence[
 
 def _format_row(decision: Decision) -> Sequence[str]:
     used = "?" if decision.used_percent is None else format_percent(decision.used_percent)
-    is_wide = get_output_width() >= _WIDE_OUTPUT_COLUMNS
-    at = _format_local_time(decision.at) if is_wide else f"{decision.at.astimezone():%m-%d %H:%M}"
-    return at, used.rjust(6), _CONDITION_LABELS[decision.condition], decision.phase.value, decision.text
+    return (
+        f"{decision.at.astimezone():%m-%d %H:%M}",
+        used.rjust(6),
+        _CONDITION_LABELS[decision.condition],
+        decision.phase.value,
+        decision.text,
+    )
 
 
 def _format_transition(
