@@ -227,7 +227,7 @@ def test_an_account_is_named_only_where_there_are_several(history):
         (["claud"], "`claud`: "),
         (["claude.used"], "`claude.used`: "),
         (["--since", "soon"], "--since: "),
-        (["--since", "0m"], "--since: 0m is too short a time; write one such as 12h, 7d or 30d"),
+        (["--since", "0m"], "--since: 0m is over at once: write a duration such as 45m, 2h or 7d"),
         (["--json", "--csv"], "give one of --json, --csv and --plot"),
         (["--plot", "usage.pdf"], "usage.pdf is neither FILE.svg nor FILE.png; put --plot last to draw"),
     ],

@@ -123,12 +123,15 @@ def parse_duration_option(option: str, text: str) -> timedelta:
     """The duration that was given for an option.
 
     Raises:
-        click.UsageError: it is none; says what would be valid.
+        click.UsageError: it is none, or zero; says what would be valid.
     """
     try:
-        return parse_duration(text)
+        duration = parse_duration(text)
     except ValueError as error:
         raise click.UsageError(f"{option}: {error}") from None
+    if not duration:
+        raise click.UsageError(f"{option}: {text} is over at once: write a duration such as 45m, 2h or 7d")
+    return duration
 
 
 def write_private_file(path: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@ A snooze is written into the store, and a running daemon is signalled to look at
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 
@@ -62,7 +62,7 @@ def save_snooze(own: Paths, target: str, duration: str | None, now: datetime) ->
     Raises:
         UsageError, click.UsageError: there is no such rule or series, no known reset, or the duration is none.
     """
-    rules, expires_at = _load_rules(), None if duration is None else now + _parse_duration(duration)
+    rules, expires_at = _load_rules(), None if duration is None else now + parse_duration_option("--for", duration)
     with Store(own.state_dir / DATABASE_FILE_NAME, now=now) as store:
         made = pipeline.save_snooze(store, rules, target, expires_at, now=now)
         write_status(store, None, now=now)
@@ -106,13 +106,6 @@ def _load_rules() -> Sequence[Rule]:
         return load_effective_config().rules
     except ConfigError:
         return ()
-
-
-def _parse_duration(text: str) -> timedelta:
-    duration = parse_duration_option("--for", text)
-    if duration <= timedelta(0):
-        raise click.UsageError(f"--for: {text} is over at once: write a duration such as 45m, 2h or 7d")
-    return duration
 
 
 def _print_snoozes(snoozes: Sequence[Snooze], now: datetime) -> None:

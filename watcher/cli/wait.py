@@ -26,7 +26,6 @@ from watcher.system.paths import Paths
 
 EXIT_TIMEOUT = 124
 CHECK_EVERY_S = 2.0  # reads what the daemon has written: no request
-LINE_EVERY = timedelta(seconds=30)  # the progress line, while nothing changes
 MIN_POLL_EVERY = timedelta(minutes=5)  # without a daemon
 DEFAULT_MAX_AGE = "2h"
 _PAUSE = Event()  # never set: a wait that Ctrl-C ends at once
@@ -93,7 +92,7 @@ def wait_until(  # noqa: PLR0913 - what it waits for, and the clock
         now: the time.
         pause: waits for so many seconds.
     """
-    began, shown, shown_at = now(), "", None
+    began = now()
     while True:
         can_learn = poll(now())
         progress = look(now())
@@ -107,11 +106,9 @@ def wait_until(  # noqa: PLR0913 - what it waits for, and the clock
         if limit is not None and now() - began >= limit:
             show("")
             return EXIT_TIMEOUT
-        if progress.text != shown or shown_at is None or now() - shown_at >= LINE_EVERY:
-            show(progress.text)
-            shown, shown_at = progress.text, now()
-        left = None if limit is None else (began + limit - now()).total_seconds()
-        pause(CHECK_EVERY_S if left is None else max(min(CHECK_EVERY_S, left), 0.01))
+        show(progress.text)
+        left_s = CHECK_EVERY_S if limit is None else (began + limit - now()).total_seconds()
+        pause(max(min(CHECK_EVERY_S, left_s), 0.01))
 
 
 def _make_condition_check(paths: Paths, condition: Expression, max_age: timedelta) -> Callable[[datetime], Progress]:
