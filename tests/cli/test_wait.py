@@ -9,6 +9,7 @@ from tests.world import HOOK, SESSION, START, make_world
 from watcher.cli import wait as module
 from watcher.cli.guard import parse_expression
 from watcher.cli.wait import EXIT_TIMEOUT, Progress, wait, wait_until
+from watcher.core.rules.parser import parse_selector
 
 M = timedelta(minutes=1)
 
@@ -83,7 +84,7 @@ def test_the_readings_of_the_store_decide(world):
 
 def test_a_reset_is_a_new_episode_of_the_window(world):
     world.watch(4 * M)
-    look = module._make_reset_check(world.paths, module._parse_series("claude"))
+    look = module._make_reset_check(world.paths, parse_selector("claude")[0])
     first = look(world.machine.now())
     assert (first.is_over, "resets in" in first.text) == (False, True)
     world.usage(5, START + timedelta(hours=9))
@@ -93,9 +94,9 @@ def test_a_reset_is_a_new_episode_of_the_window(world):
 
 
 def test_what_was_never_read_is_unknown(world):
-    assert module._make_reset_check(world.paths, module._parse_series("codex"))(START).is_over is None
+    assert module._make_reset_check(world.paths, parse_selector("codex")[0])(START).is_over is None
     world.watch(4 * M)
-    assert module._make_reset_check(world.paths, module._parse_series("codex"))(START).is_over is None
+    assert module._make_reset_check(world.paths, parse_selector("codex")[0])(START).is_over is None
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ import click
 from msgspec import Struct
 
 from watcher.cli import EXIT_UNAVAILABLE
-from watcher.cli.context import find_paths, load_effective_config, open_store, parse_duration_option
+from watcher.cli.context import find_paths, open_store, parse_duration_option
 from watcher.cli.guard import evaluate_expression, parse_expression
 from watcher.cli.output import echo_error
+from watcher.cli.status import parse_selectors
 from watcher.core.engine.guard import GuardResult
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import Series
 from watcher.core.rules.advice import find_impossibility
 from watcher.core.rules.ast import Expression, Selector
-from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.errors import NoReadingsError, UsageError
 from watcher.system import clock
 from watcher.system.lock import Lock
@@ -26,7 +26,7 @@ from watcher.system.paths import Paths
 
 EXIT_TIMEOUT = 124
 CHECK_EVERY_S = 2.0  # reads what the daemon has written: no request
-MIN_POLL_EVERY = timedelta(minutes=5)  # without a daemon
+POLL_EVERY = timedelta(minutes=5)  # without a daemon
 DEFAULT_MAX_AGE = "2h"
 _PAUSE = Event()  # never set: a wait that Ctrl-C ends at once
 
@@ -47,7 +47,7 @@ class Progress(Struct, frozen=True):
 def wait(condition: str | None, provider: str | None, timeout: str | None, max_age: str, *, quiet: bool) -> int:
     """Return when CONDITION holds. It is written as for `watcher guard`.
 
-    The readings are those of the daemon. Where none runs, every provider is polled from here, at the usual interval.
+    The readings are those of the daemon. Where none runs, the providers are polled from here when they are due.
 
     \b
     Exit code:  0  it holds
@@ -69,7 +69,8 @@ def wait(condition: str | None, provider: str | None, timeout: str | None, max_a
             raise UsageError(f"wait: that would never end: {problem}")
         look = _make_condition_check(own, expression, parse_duration_option("--max-age", max_age))
     else:
-        look = _make_reset_check(own, _parse_series(provider or ""))
+        (selector,) = parse_selectors([provider or ""])
+        look = _make_reset_check(own, selector)
     return wait_until(look, _make_poll(own, quiet=quiet), limit, show=_make_display(quiet=quiet))
 
 
@@ -127,14 +128,6 @@ def _describe(result: GuardResult, names: dict[Series, tuple[str, str]]) -> str:
     )
 
 
-def _parse_series(text: str) -> Selector:
-    try:
-        selector, _field = parse_selector(text)
-    except ExpressionError as error:
-        raise UsageError(f"--until-reset: {error.message}") from None
-    return selector
-
-
 def _make_reset_check(paths: Paths, selector: Selector) -> Callable[[datetime], Progress]:
     """Over once any of the series has begun a new episode since the first look."""
     first: dict[Series, int] = {}
@@ -162,18 +155,14 @@ def _make_reset_check(paths: Paths, selector: Selector) -> Callable[[datetime], 
 
 
 def _make_poll(paths: Paths, *, quiet: bool) -> Callable[[datetime], bool]:
-    """Polls from here while no daemon runs, at the longest of the usual intervals; a daemon polls by itself."""
+    """Polls what is due from here while no daemon runs; a daemon polls by itself."""
     polled_at: datetime | None = None
-    every: timedelta | None = None
 
     def poll(now: datetime) -> bool:
-        nonlocal polled_at, every
+        nonlocal polled_at
         if Lock(paths.state_dir).read_holder_pid() is not None:
             return True
-        if every is None:
-            config = load_effective_config()
-            every = max((each.pace.every for each in config.providers.values()), default=MIN_POLL_EVERY)
-        if polled_at is None or now - polled_at >= max(every, MIN_POLL_EVERY):
+        if polled_at is None or now - polled_at >= POLL_EVERY:
             from watcher.cli.check import refresh  # noqa: PLC0415 - the daemon's modules, only where it polls
 
             polled_at = now
