@@ -71,20 +71,10 @@ def test_the_numbers_of_a_series_are_those_of_its_readings(history):
     assert row.split()[-7:] == ["%", "93", "%", "9", "57", "%", "3"]
 
 
-def test_one_series_is_shown_hour_by_hour(history):
-    lines = history("claude.five_hour", "--since", "6h").splitlines()
-    assert lines[0].startswith("claude.five_hour  Claude, 5-hour window")
-    table = lines[3:]
-    assert table[0].split() == ["from", "most", "left", "what", "happened"]
-    assert "reset after 39 %" in "\n".join(table)
-    assert len(table) <= 8
-
-
-def test_one_series_is_shown_day_by_day_over_a_longer_time(history):
-    lines = history("nano_gpt", "--since", "7d").splitlines()
-    assert [line[:10] for line in lines[-3:]] == ["Mon 2 Mar ", "Tue 3 Mar ", "Wed 4 Mar "]
-    assert "$4.90" in lines[-1]
-    assert "balance firing" in lines[-1] or "balance firing" in lines[-2]
+def test_one_series_is_shown_with_its_chart(history):
+    text = history("claude.five_hour", "--since", "24h")
+    assert text.endswith(history("claude.five_hour", "--since", "24h", "--plot"))
+    assert charts.LEGEND not in history("claude", "--since", "24h")
 
 
 def test_the_document_holds_readings_resets_alerts_and_thresholds(history):
@@ -129,8 +119,6 @@ def test_an_outage_differs_from_a_suspended_machine(history, monkeypatch, tmp_pa
         ("08:35", "08:40", "timeout", 2),
         ("08:45", "08:45", "server", 1),
     ]
-    notified = " ".join(history("nano_gpt").split())
-    assert notified.endswith("no answer (timeout) 3 times, no answer (server)")
 
 
 def test_money_and_counts_are_numbers_in_the_document(history):

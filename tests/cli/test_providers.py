@@ -183,7 +183,8 @@ def test_a_provider_by_file_is_treated_like_any_other(home):
         assert home.watcher("check", **env).returncode == 10
         assert "Acme" in home.watcher("status").stdout
         assert home.watcher("guard", "acme.daily.remaining < 100").returncode == 0
-        assert "acme firing" in home.watcher("history", "acme.daily").stdout
+        (drawn,) = json.loads(home.watcher("history", "acme.daily", "--json").stdout)["series"]
+        assert [(each["rule"], each["event"]) for each in drawn["alerts"]] == [("acme", "firing")]
         assert home.watcher("report", "-o", str(home.folder / "report.html")).returncode == 0
         assert "Acme" in (home.folder / "report.html").read_text("utf-8")
         facts = home.watcher("doctor", "--provider", "acme", **env).stdout

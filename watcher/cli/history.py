@@ -8,7 +8,6 @@ import io
 import shutil
 import sys
 from bisect import bisect
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -32,7 +31,7 @@ from watcher.cli.output import echo, echo_error, format_columns, wrap_line
 from watcher.cli.status import parse_selectors, supports_blocks
 from watcher.core import formatting
 from watcher.core.engine import thresholds, timeline
-from watcher.core.engine.timeline import Point, WindowPeriod, mean_used_percent
+from watcher.core.engine.timeline import Point, mean_used_percent
 from watcher.core.engine.windows import get_used_percent, infer_length
 from watcher.core.formatting import clean_text
 from watcher.core.model import Series, Transition
@@ -139,7 +138,7 @@ HistoryRow = tuple[str, str, Track]
     help="Draw it: FILE.svg, FILE.png, or here.",
 )
 def history(series: tuple[str, ...], *, since: str, as_document: bool, as_csv: bool, target: str | None) -> None:
-    """Show usage over time as a table or a picture.
+    """Show usage over time: a line for each window, and a chart of a single one.
 
     SERIES selects windows: claude, claude.five_hour, '*.weekly'. The picture has the thresholds of the rules in force,
     each reset, and the moments at which alerts fired. Readings are kept for 14 days, then one an
@@ -147,7 +146,7 @@ def history(series: tuple[str, ...], *, since: str, as_document: bool, as_csv: b
 
     \b
     watcher history                                   the last 7 days
-    watcher history claude.five_hour --since 24h      hour by hour
+    watcher history claude.five_hour --since 24h      one window, with its chart
     watcher history claude --plot                     in the terminal
     watcher history claude --plot usage.png
     watcher history --csv --since 30d > usage.csv
@@ -171,7 +170,10 @@ def history(series: tuple[str, ...], *, since: str, as_document: bool, as_csv: b
     elif target is not None:
         _write_picture(Path(target), [track for _, _, track in rows], time_range)
     else:
-        _print_table(rows, time_range, is_single=len(rows) == 1 and bool(series))
+        _echo_lines(format_overview([(name, track) for name, _, track in rows], time_range, _get_terminal_width()))
+        if series and len(rows) == 1:
+            click.echo()
+            _print_plots(rows, time_range)
 
 
 def _check_target(target: str | None) -> None:
@@ -203,9 +205,6 @@ def _load_rows(selector_texts: Iterable[str], time_range: TimeRange, *, every_re
 
 
 MIN_SPARKLINE_WIDTH, MAX_SPARKLINE_WIDTH = 12, 60
-_DAILY_ROWS_ABOVE = timedelta(days=2)  # a longer time has a row a day, a shorter one a row an hour
-_MAX_ROWS = 48
-_BAR_WIDTH = 20
 _UNKNOWN_TEXT = "?"
 
 
@@ -218,13 +217,6 @@ def _echo_lines(lines: Iterable[str]) -> None:
     table = {} if supports_blocks(sys.stdout.encoding or "ascii") else charts.TO_ASCII
     for line in lines:
         echo(line.translate(table))
-
-
-def _print_table(rows: Sequence[HistoryRow], time_range: TimeRange, *, is_single: bool) -> None:
-    if is_single:
-        _echo_lines(format_details(rows[0][0], rows[0][2], time_range, _get_terminal_width()))
-    else:
-        _echo_lines(format_overview([(name, track) for name, _, track in rows], time_range, _get_terminal_width()))
 
 
 def format_overview(rows: Sequence[tuple[str, Track]], time_range: TimeRange, width: int) -> Iterator[str]:
@@ -254,20 +246,6 @@ def format_overview(rows: Sequence[tuple[str, Track]], time_range: TimeRange, wi
     yield from wrap_line(f"{start} to {end}; a gap: nothing read; spent: before a reset", width, indent=4)
 
 
-def format_details(name: str, track: Track, time_range: TimeRange, width: int) -> Iterator[str]:
-    """One series: a sparkline, then a row for each day or hour in which something was read."""
-    yield f"{name}  {track.name}"
-    yield from charts.draw_usage(track, time_range, min(width, MAX_SPARKLINE_WIDTH * 2))
-    yield ""
-    step = timedelta(days=1) if time_range.end - time_range.start > _DAILY_ROWS_ABOVE else timedelta(hours=1)
-    starts = _iter_row_starts(time_range, step)
-    rows = [row for at in starts if (row := _format_row(track, time_range, at, step))]
-    dropped = len(rows) - _MAX_ROWS
-    if dropped > 0:
-        yield f"({dropped} earlier rows left out; --csv has every reading)"
-    yield from format_columns([("from", "", "most", "left", "what happened"), *rows[-_MAX_ROWS:]], width=width)
-
-
 def _format_numbers(track: Track) -> tuple[str, ...]:
     history = track.usage_history
     values = [value for _, value in track.values if value is not None]
@@ -284,50 +262,6 @@ def _format_numbers(track: Track) -> tuple[str, ...]:
     )
 
 
-def _iter_row_starts(time_range: TimeRange, step: timedelta) -> Iterator[datetime]:
-    at = time_range.start.astimezone(time_range.tz).replace(minute=0, second=0, microsecond=0)
-    if step >= timedelta(days=1):
-        at = at.replace(hour=0)
-    while at < time_range.end:
-        yield at
-        at += step  # in wall time
-
-
-def _format_row(track: Track, time_range: TimeRange, start: datetime, step: timedelta) -> tuple[str, ...] | None:
-    end = start + step
-    seen = [(point, value) for point, value in track.values if start <= point.at < end]
-    events = _describe_events(track, start, end)
-    if not seen and not events:
-        return None
-    most = max((value for _, value in seen if value is not None), default=None)
-    last = seen[-1][0].reading if seen else None
-    at = format_timestamp(start, time_range.tz)
-    return (
-        at if step < timedelta(days=1) else at.rsplit(" ", 1)[0],
-        "" if most is None else formatting.draw_bar(most / track.scale_max * 100, _BAR_WIDTH),
-        _UNKNOWN_TEXT if most is None else track.format_value(most),
-        ""
-        if last is None or last.remaining is None or last.unit == "percent"
-        else formatting.format_amount(last.remaining, last.unit),
-        ", ".join(events),
-    )
-
-
-def _describe_events(track: Track, start: datetime, end: datetime) -> list[str]:
-    periods = [period for period in track.usage_history.periods if start <= period.ended_at < end]
-    happened = [
-        *map(_describe_reset, periods),
-        *(f"{each.rule} {each.event}" for each in track.transitions if start <= each.at < end),
-        *(f"no answer ({poll.kind})" for poll in track.failures if start <= poll.at < end),
-    ]
-    return [text if count == 1 else f"{text} {count} times" for text, count in Counter(happened).items()]
-
-
-def _describe_reset(period: WindowPeriod) -> str:
-    spent = period.used_percent
-    return "reset" if spent is None else f"reset after {formatting.format_percent(spent)}"
-
-
 # --- pictures -------------------------------------------------------------------------------------------------------
 
 
@@ -342,8 +276,7 @@ def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
     lines = []
     for name, _, track in rows:
         lines += [f"{name}  {track.name}", *charts.render_plot(track, time_range, width=_get_terminal_width()), ""]
-    lines.append(charts.LEGEND)
-    _echo_lines(lines)
+    _echo_lines([*lines, charts.LEGEND])
 
 
 def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange) -> None:
