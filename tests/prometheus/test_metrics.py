@@ -14,7 +14,7 @@ from tests.prometheus.tools import needs
 from tests.world import HOOK, SESSION, START, make_world
 from watcher import pipeline
 from watcher.config.loader import load_config
-from watcher.config.metrics import MetricsLabels, _load_salt
+from watcher.config.metrics import MetricsTable, _load_salt
 from watcher.core.model import PollFailure, Reading, Snapshot, WindowKind
 from watcher.errors import TimedOutError
 from watcher.prometheus.metrics import (
@@ -30,7 +30,7 @@ from watcher.storage.store import Store
 from watcher.system.paths import Paths
 
 M = timedelta(minutes=1)
-SALTED = MetricsLabels(salt="team secret")
+SALTED = MetricsTable(salt="team secret")
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_new_episode_counts(world):
 
 def test_lean_leaves_out_half(world):
     world.watch(4 * M)
-    full, lean = collect(world), collect(world, MetricsLabels(salt="s", lean=True))
+    full, lean = collect(world), collect(world, MetricsTable(salt="s", detail="lean"))
     names = {each.name for each in full} - {each.name for each in lean}
     assert names >= {"ai_usage_window_length_seconds", "ai_usage_window_primary"}
     assert "ai_usage_window_used_ratio" in {each.name for each in lean}
@@ -159,10 +159,10 @@ def test_lean_leaves_out_half(world):
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        (MetricsLabels(account="name"), "me@example.com"),
-        (MetricsLabels(account="none"), ""),
-        (MetricsLabels(account="alias", aliases={"me@example.com": "me"}), "me"),
-        (MetricsLabels(account="alias", aliases={"key-1": "me"}), "me"),
+        (MetricsTable(account="name"), "me@example.com"),
+        (MetricsTable(account="none"), ""),
+        (MetricsTable(account="alias", aliases={"me@example.com": "me"}), "me"),
+        (MetricsTable(account="alias", aliases={"key-1": "me"}), "me"),
     ],
 )
 def test_an_account_is_labelled_as_the_config_says(labels, expected):
@@ -170,12 +170,12 @@ def test_an_account_is_labelled_as_the_config_says(labels, expected):
 
 
 def test_an_account_is_a_salted_hash_unless_it_has_an_alias():
-    plain = label_account(MetricsLabels(salt="a"), "claude", "key-1", "me@example.com")
+    plain = label_account(MetricsTable(salt="a"), "claude", "key-1", "me@example.com")
     assert re.fullmatch("[0-9a-f]{10}", plain)
-    assert label_account(MetricsLabels(salt="a"), "claude", "key-1", "another name") == plain
-    assert label_account(MetricsLabels(salt="b"), "claude", "key-1", "me@example.com") != plain
-    assert label_account(MetricsLabels(salt="a"), "codex", "key-1", "me@example.com") != plain
-    without_alias = MetricsLabels(account="alias", salt="a", aliases={"you@example.com": "you"})
+    assert label_account(MetricsTable(salt="a"), "claude", "key-1", "another name") == plain
+    assert label_account(MetricsTable(salt="b"), "claude", "key-1", "me@example.com") != plain
+    assert label_account(MetricsTable(salt="a"), "codex", "key-1", "me@example.com") != plain
+    without_alias = MetricsTable(account="alias", salt="a", aliases={"you@example.com": "you"})
     assert label_account(without_alias, "claude", "key-1", "me@example.com") == plain
 
 

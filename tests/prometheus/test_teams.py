@@ -16,7 +16,7 @@ from typing import ClassVar
 import pytest
 
 from tests.prometheus.tools import find_free_port, needs, pushing_world, running_prometheus
-from watcher.config.metrics import MetricsLabels
+from watcher.config.metrics import MetricsTable
 from watcher.prometheus.metrics import collect_samples, encode_remote_write
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_the_shipped_files_carry_an_alert_to_a_receiver(tmp_path):
     try:
         with running_prometheus(tmp_path, config) as address, pushing_world(tmp_path, address, percent=97) as world:
             world.watch(timedelta(seconds=10))
-            samples = collect_samples(world.store(), MetricsLabels(salt="s"), world.machine.now())
+            samples = collect_samples(world.store(), MetricsTable(salt="s"), world.machine.now())
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline and not Receiver.alerts:
                 at = datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC)

@@ -13,7 +13,7 @@ from watcher.cli.context import edit_and_check, find_paths, load_effective_confi
 from watcher.cli.output import format_count, format_toml
 from watcher.config import json_schema
 from watcher.config.loader import Config, ProviderSettings
-from watcher.config.metrics import MetricsSettings
+from watcher.config.metrics import MetricsTable
 from watcher.core.redaction import Redactor
 from watcher.core.rules.rule import build_rules_schema
 from watcher.errors import UsageError
@@ -134,26 +134,13 @@ def format_config_duration(duration: timedelta) -> str:
     return text or "0s"
 
 
-def _build_metrics_table(settings: MetricsSettings) -> dict[str, Any]:
-    labels, push = settings.labels, settings.push
-    known = {
-        "listen": None if settings.listen is None else "{}:{}".format(*settings.listen),
-        "token": MASK if settings.token is not None else None,
-        "textfile": None if settings.textfile is None else str(settings.textfile),
-        "detail": "lean" if labels.lean else "full",
-        "account": labels.account,
-        "aliases": dict(labels.aliases),
-        "salt": MASK if labels.salt else None,
-        "labels": dict(labels.extra),
-        "push": push
-        and {
-            "url": push.url,
-            "every": format_config_duration(push.every),
-            "headers": dict.fromkeys(push.headers, MASK),
-            "instance": push.instance,
-        },
-    }
-    return {key: value for key, value in known.items() if value not in (None, {})}
+def _build_metrics_table(settings: MetricsTable) -> dict[str, Any]:
+    table = msgspec.to_builtins(settings)
+    for secret in ("token", "salt"):
+        table[secret] = MASK if table[secret] else None
+    if table["push"]:
+        table["push"]["headers"] = dict.fromkeys(table["push"]["headers"], MASK)
+    return {key: value for key, value in table.items() if value not in (None, {})}
 
 
 def _build_network_table(effective_config: Config) -> dict[str, Any]:

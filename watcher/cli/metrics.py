@@ -5,7 +5,7 @@ import click
 from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.context import find_paths, load_effective_config, open_store
 from watcher.cli.output import echo_error
-from watcher.config.metrics import MetricsLabels, MetricsSettings
+from watcher.config.metrics import MetricsTable
 from watcher.errors import UsageError
 from watcher.prometheus.exporter import add_push_labels, send_push
 from watcher.prometheus.metrics import collect_samples, encode_remote_write, format_text
@@ -28,9 +28,9 @@ def metrics(context: click.Context, *, openmetrics: bool) -> None:
     config = load_effective_config(with_secrets=True)
     if config.metrics is None and "metrics" in config.broken_channels:
         raise UsageError(f"[metrics] cannot be used: {config.broken_channels['metrics']}")
-    settings = _complete_settings(config.metrics or MetricsSettings(labels=MetricsLabels()))
+    settings = (config.metrics or MetricsTable()).with_salt(find_paths().state_dir)
     with open_store(find_paths(), now := clock.utc_now()) as store:
-        click.echo(format_text(collect_samples(store, settings.labels, now), openmetrics=openmetrics), nl=False)
+        click.echo(format_text(collect_samples(store, settings, now), openmetrics=openmetrics), nl=False)
 
 
 @metrics.command(short_help="Push once, and say what the receiver answers.")
@@ -46,19 +46,12 @@ def push() -> int:
     if config.metrics is None or config.metrics.push is None:
         why = config.broken_channels.get("metrics", "the config has no [metrics.push]: docs/prometheus.md shows one")
         raise UsageError(f"nothing to push to: {why}")
-    settings = _complete_settings(config.metrics)
+    settings = config.metrics.with_salt(find_paths().state_dir)
     with open_store(find_paths(), now := clock.utc_now()) as store:
-        samples = add_push_labels(collect_samples(store, settings.labels, now), settings)
+        samples = add_push_labels(collect_samples(store, settings, now), settings)
     result = send_push(config.metrics.push, encode_remote_write(samples, (), now), create_environment(config.network))
     if result.delivered:
         click.echo(f"{len(samples)} samples delivered{f'; {result.detail}' if result.detail else ''}")
         return 0
     echo_error(f"not delivered: {result.detail}")
     return EXIT_UNAVAILABLE
-
-
-def _complete_settings(settings: MetricsSettings) -> MetricsSettings:
-    try:
-        return settings.with_salt(find_paths().state_dir)
-    except OSError as error:
-        raise UsageError(f"the salt of this machine cannot be saved: {error}") from error

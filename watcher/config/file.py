@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import Struct, field
 
+from watcher.config.metrics import MetricsTable
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import (
     Diagnostic,
@@ -76,31 +77,6 @@ class RulesTable(Struct, forbid_unknown_fields=True):
     """Shipped rules in force beside the files."""
 
     use: list[str] = field(default_factory=list)
-
-
-class PushTable(Struct, forbid_unknown_fields=True):
-    """Push the metrics by Prometheus' remote write."""
-
-    url: str
-    type: Literal["remote_write"] = "remote_write"
-    every: str = "1m"
-    headers: dict[str, str] = field(default_factory=dict)
-    instance: Literal["hash", "name", "none"] = "hash"
-    insecure: bool = False
-
-
-class MetricsTable(Struct, forbid_unknown_fields=True):
-    """Metrics for Prometheus."""
-
-    listen: str | None = None
-    token: str | None = None
-    textfile: str | None = None
-    detail: Literal["full", "lean"] = "full"
-    account: Literal["hash", "alias", "name", "none"] = "hash"
-    aliases: dict[str, str] = field(default_factory=dict)
-    salt: str | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    push: PushTable | None = None
 
 
 class ConfigDocument(Struct, forbid_unknown_fields=True):

@@ -20,7 +20,7 @@ from watcher.config.file import (
     make_unreadable_diagnostic,
     read_text,
 )
-from watcher.config.metrics import MetricsSettings, read_metrics
+from watcher.config.metrics import MetricsTable, resolve_metrics
 from watcher.config.secrets import ConfigSecrets, SecretResolver, is_loopback_url, is_reference
 from watcher.core.model import NetworkSettings, Pace, Severity, make_pace
 from watcher.core.redaction import names_secret
@@ -72,7 +72,7 @@ class Config(Struct, frozen=True, kw_only=True):
     routing: Routing
     rules: tuple[Rule, ...]
     rule_packs: tuple[str, ...]  # shipped, in force by `use`
-    metrics: MetricsSettings | None
+    metrics: MetricsTable | None
     network: NetworkSettings
     status_pages: bool  # whether to ask a vendor's status page while its provider fails
     hints: bool  # whether to watch the tools' own folders for signs of use
@@ -147,6 +147,7 @@ class _ConfigLoader:
         before = fingerprint_config_files(self._paths)
         load_providers(self._paths)  # a mistake in one is reported at its polls, and costs no other
         document = self._read_document()
+        metrics = resolve_metrics(document.metrics, self._file, self._secrets, self._home)
         channels = self._read_channels(document)
         config = Config(
             providers=self._read_providers(document),
@@ -154,7 +155,7 @@ class _ConfigLoader:
             routing=self._read_routing(document, channels),
             rules=self._load_rules(document),
             rule_packs=tuple(document.rules.use),
-            metrics=read_metrics(document.metrics, self._file, self._secrets, self._home),
+            metrics=metrics,
             network=self._read_network(document.network),
             status_pages=document.network.status_pages,
             hints=document.poll.hints,
@@ -272,6 +273,8 @@ class _ConfigLoader:
         raw = {key: value for key, value in table.items() if key != "type"}
         settings = {key: self._resolve_setting((*key_path, key), value, notifier) for key, value in raw.items()}
         errors = [error for key, error in self._secrets.errors.items() if key.startswith(f"channels.{name}.")]
+        if notifier.is_mirror and "metrics" in self._secrets.errors:  # its salt is in the label of each account
+            errors.append(self._secrets.errors["metrics"])
         if errors:
             self._secrets.errors[name] = errors[0]
             return Channel(name=name, type=notifier.type, settings=None)  # nothing is sent until it is available

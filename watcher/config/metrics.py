@@ -1,19 +1,24 @@
 """`[metrics]`: what is exported for Prometheus, and how. Off unless the table is there."""
 
+import os
 import re
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
-from watcher.config.file import ConfigFile, MetricsTable, PushTable
-from watcher.config.secrets import ConfigSecrets, is_loopback_url
 from watcher.core.rules.vocabulary import parse_duration
+from watcher.notifiers.alertmanager import check_duration, check_labels
+from watcher.notifiers.base import check_url
 from watcher.system.files import make_private_folder
 from watcher.system.paths import expand_home
+
+if TYPE_CHECKING:
+    from watcher.config.file import ConfigFile
+    from watcher.config.secrets import ConfigSecrets
 
 RESERVED_LABELS = frozenset(
     {"provider", "account", "window", "kind", "rule", "severity", "unit", "outcome", "channel", "version"}
@@ -24,154 +29,107 @@ MIN_PUSH_EVERY, MAX_PUSH_EVERY = timedelta(seconds=15), timedelta(minutes=2)
 SALT_FILE_NAME = "metrics.salt"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
-_LABEL_PATTERN = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_ADDRESS_PATTERN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:]+)\]|(?P<host>[^\s:\[\]]+)):(?P<port>\d{1,5})")
-
-Identity = Literal["hash", "alias", "name", "none"]
+_ADDRESS_PATTERN = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):(?P<port>\d{1,5})")
 
 
-class MetricsLabels(Struct, frozen=True, kw_only=True):
-    """How samples are labelled."""
-
-    account: Identity = "hash"
-    salt: str = ""  # secret; the same on all machines that share accounts
-    aliases: Mapping[str, str] = {}  # account name or key -> label
-    extra: Mapping[str, str] = {}  # added to every sample
-    lean: bool = False  # fewer samples a window
-
-
-class PushSettings(Struct, frozen=True, kw_only=True):
-    """A push by remote write."""
+class PushTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Push the metrics by Prometheus' remote write."""
 
     url: str
-    every: timedelta
-    headers: Mapping[str, str]
-    instance: Literal["hash", "name", "none"]
+    type: Literal["remote_write"] = "remote_write"
+    every: str = "1m"
+    headers: dict[str, str] = field(default_factory=dict)
+    instance: Literal["hash", "name", "none"] = "hash"
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        check_url(self.url)
+        parts = urlsplit(self.url)
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS and not self.insecure:
+            raise ValueError("`url` is not encrypted: use https, or set insecure = true")
+        valid = "15s to 2m: Prometheus forgets a sample after 5 min"
+        check_duration("every", self.every, MIN_PUSH_EVERY, MAX_PUSH_EVERY, valid)
+
+    @property
+    def interval(self) -> timedelta:
+        """The time between two pushes."""
+        return parse_duration(self.every)
 
 
-class MetricsSettings(Struct, frozen=True, kw_only=True):
-    """The exports, each None where it is not configured."""
+class MetricsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Metrics for Prometheus."""
 
-    labels: MetricsLabels
-    listen: tuple[str, int] | None = None
+    listen: str | None = None
     token: str | None = None
-    textfile: Path | None = None
-    push: PushSettings | None = None
+    textfile: str | None = None
+    detail: Literal["full", "lean"] = "full"
+    account: Literal["hash", "alias", "name", "none"] = "hash"
+    aliases: dict[str, str] = field(default_factory=dict)  # account name or key -> label
+    salt: str | None = None  # the same on all machines that share accounts
+    labels: dict[str, str] = field(default_factory=dict)  # added to every sample
+    push: PushTable | None = None
+
+    def __post_init__(self) -> None:
+        found = _ADDRESS_PATTERN.fullmatch(self.listen) if self.listen is not None else None
+        if self.listen is not None and (found is None or not int(found["port"]) < 1 << 16):
+            raise ValueError('`listen`: write host and port, such as "127.0.0.1:9188"')
+        if self.listen is not None and self.address[0] not in LOOPBACK_HOSTS and self.token is None:
+            raise ValueError("`listen` on another host than 127.0.0.1 needs a `token`: other machines can read it")
+        path = Path(self.textfile or "/x.prom")
+        if path.suffix != ".prom" or not (path.is_absolute() or path.parts[0] == "~"):
+            raise ValueError("`textfile`: write an absolute path that ends in .prom, as node_exporter reads no other")
+        check_labels(self.labels, RESERVED_LABELS)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`."""
+        host, _, port = (self.listen or "").rpartition(":")
+        return host.strip("[]"), int(port or 0)
 
     @property
     def is_exported(self) -> bool:
         """Whether a running watcher has anything to do: the labels alone may be for a channel `alertmanager`."""
         return any(each is not None for each in (self.listen, self.textfile, self.push))
 
-    def with_salt(self, state_dir: Path) -> "MetricsSettings":
-        """The settings with the salt of this machine, where the config has none.
-
-        Raises:
-            OSError: it can be neither read nor written.
-        """
-        if self.labels.salt:
-            return self
-        return structs.replace(self, labels=structs.replace(self.labels, salt=_load_salt(state_dir)))
+    def with_salt(self, state_dir: Path) -> "MetricsTable":
+        """The settings with the salt of this machine, where the config has none."""
+        return self if self.salt else structs.replace(self, salt=_load_salt(state_dir))
 
 
-def read_metrics(
-    table: MetricsTable | None, file: ConfigFile, secrets: ConfigSecrets, home: Path
-) -> MetricsSettings | None:
-    """The settings; None where there is no table, or a secret is not available (then `secrets.errors` says so)."""
-    if table is None:
+def resolve_metrics(
+    settings: MetricsTable | None, file: "ConfigFile", secrets: "ConfigSecrets", home: Path
+) -> MetricsTable | None:
+    """The settings with their secrets and paths; None where a secret is not available (`secrets.errors` says why)."""
+    if settings is None:
         return None
-    settings = MetricsSettings(
-        labels=MetricsLabels(
-            account=table.account,
-            salt=secrets.resolve_secret(("metrics", "salt"), table.salt) or "",
-            aliases=table.aliases,
-            extra=_read_labels(table, file),
-            lean=table.detail == "lean",
-        ),
-        listen=_read_address(table, file),
-        token=secrets.resolve_secret(("metrics", "token"), table.token),
-        textfile=_read_textfile(table, file, home),
-        push=_read_push(table.push, file, secrets) if table.push is not None else None,
-    )
+    salt = secrets.resolve_secret(("metrics", "salt"), settings.salt)
+    token = secrets.resolve_secret(("metrics", "token"), settings.token)
+    push = settings.push
+    if push is not None:
+        key_path = ("metrics", "push")
+        secrets.collect_url_password((*key_path, "url"), push.url)
+        headers = {
+            name: secrets.resolve_secret((*key_path, "headers", name), value) or ""
+            for name, value in push.headers.items()
+        }
+        push = structs.replace(push, headers=headers)
     missing = [error for key, error in secrets.errors.items() if key.startswith("metrics.")]
     if missing:
         secrets.errors["metrics"] = missing[0]
         return None  # nothing leaves the machine until it is available
-    _check_token(settings, file)
-    return settings
-
-
-def _read_labels(table: MetricsTable, file: ConfigFile) -> Mapping[str, str]:
-    for name in table.labels:
-        if name in RESERVED_LABELS:
-            file.add_problem(("metrics", "labels", name), f"`{name}` is a label of the metrics themselves", at_key=True)
-        elif not _LABEL_PATTERN.fullmatch(name):
-            message = f"`{name}` is no label name: letters, digits and _, no digit first, not __ first"
-            file.add_problem(("metrics", "labels", name), message, at_key=True)
-    return table.labels
-
-
-def _read_address(table: MetricsTable, file: ConfigFile) -> tuple[str, int] | None:
-    if table.listen is None:
-        return None
-    found = _ADDRESS_PATTERN.fullmatch(table.listen)
-    if found is None or not int(found["port"]) < 1 << 16:
-        file.add_problem(("metrics", "listen"), '`listen`: write host and port, such as "127.0.0.1:9188"')
-        return None
-    return found["v6"] or found["host"], int(found["port"])
-
-
-def _check_token(settings: MetricsSettings, file: ConfigFile) -> None:
-    """A reader on another machine needs a token; a short one can be guessed."""
-    if settings.token is not None and len(settings.token) < MIN_TOKEN_LENGTH:
+    if token is not None and len(token) < MIN_TOKEN_LENGTH:  # a short one can be guessed
         file.add_problem(("metrics", "token"), f"`token` has fewer than {MIN_TOKEN_LENGTH} characters")
-    elif settings.listen is not None and settings.listen[0] not in LOOPBACK_HOSTS and settings.token is None:
-        message = f"`listen` on {settings.listen[0]} needs a `token`: other machines can read what is exported"
-        file.add_problem(("metrics", "listen"), message)
-
-
-def _read_textfile(table: MetricsTable, file: ConfigFile, home: Path) -> Path | None:
-    if table.textfile is None:
-        return None
-    path = expand_home(table.textfile, home)
-    if path.suffix != ".prom" or not path.is_absolute():
-        message = "`textfile`: write an absolute path that ends in .prom, as node_exporter reads no other"
-        file.add_problem(("metrics", "textfile"), message)
-    return path
-
-
-def _read_push(table: PushTable, file: ConfigFile, secrets: ConfigSecrets) -> PushSettings:
-    key_path = ("metrics", "push")
-    every = MIN_PUSH_EVERY
-    try:
-        every = parse_duration(table.every)
-    except ValueError as error:
-        file.add_problem((*key_path, "every"), f"`every`: {error}")
-    if not MIN_PUSH_EVERY <= every <= MAX_PUSH_EVERY:
-        message = "`every` is from 15s to 2m: Prometheus forgets a sample after 5 min"
-        file.add_problem((*key_path, "every"), message)
-    parts = urlsplit(table.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        file.add_problem((*key_path, "url"), "`url`: write the address of the remote write receiver, with https://")
-    elif parts.scheme == "http" and not (is_loopback_url(table.url) or table.insecure):
-        message = "`url` is not encrypted: use https, or set insecure = true"
-        file.add_problem((*key_path, "url"), message)
-    secrets.collect_url_password((*key_path, "url"), table.url)
-    headers = {
-        name: secrets.resolve_secret((*key_path, "headers", name), value) or "" for name, value in table.headers.items()
-    }
-    return PushSettings(url=table.url, every=every, headers=headers, instance=table.instance)
+    textfile = None if settings.textfile is None else str(expand_home(settings.textfile, home))
+    return structs.replace(settings, salt=salt, token=token, textfile=textfile, push=push)
 
 
 def _load_salt(state_dir: Path) -> str:
-    """The salt of this machine, made at first use."""
-    path = state_dir / SALT_FILE_NAME
-    salt = path.read_text("ascii").strip() if path.exists() else ""
-    if not salt:
-        from secrets import token_hex  # noqa: PLC0415 - once on a machine
-
-        make_private_folder(state_dir)
-        salt = token_hex(32)
+    """The salt of this machine, made at first use; another one each time where the folder cannot be used."""
+    path, salt = state_dir / SALT_FILE_NAME, os.urandom(32).hex()
+    with suppress(OSError):  # the folder is reported by others
+        saved = path.read_text("ascii").strip() if path.exists() else ""
+        if saved:
+            return saved
         make_private_folder(state_dir)
         path.touch(0o600)
         path.write_text(salt, "ascii")

@@ -106,16 +106,16 @@ def check_metrics(context: DoctorContext) -> Iterator[Finding]:
         yield fail(f"metrics {way}", problem, "correct [metrics] in the config")
     if settings is None:
         return
-    if settings.labels.account == "name":
+    if settings.account == "name":
         yield warn("metrics", "the names of accounts, which may be emails, leave this machine", 'account = "hash"')
     if settings.textfile is not None:
-        folder = settings.textfile.parent
+        folder = Path(settings.textfile).parent
         if not (folder.is_dir() and has_access(folder, os.W_OK | os.X_OK)):
             yield fail("metrics", f"{folder} cannot be written", format_list_command(folder))
             return
-    if settings.listen is not None and context.status.daemon_seen_at is None and not is_port_free(settings.listen):
+    if settings.listen is not None and context.status.daemon_seen_at is None and not is_port_free(settings.address):
         yield fail(
-            "metrics", f"port {settings.listen[1]} is in use by another program", "correct `listen` in the config"
+            "metrics", f"port {settings.address[1]} is in use by another program", "correct `listen` in the config"
         )
     elif not context.status.metrics_problems:
         ways = {"listen": settings.listen, "textfile": settings.textfile, "push": settings.push}

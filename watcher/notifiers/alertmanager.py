@@ -7,7 +7,7 @@ matter. Permanent: 3xx and 4xx but 408, 409, 425 and 429; 400, 413 and 422 only 
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -53,21 +53,12 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`urls` is empty: write the address of each Alertmanager")
         for url in self.urls:
             base.check_url(url, "urls")
-            parts = urlsplit(url)
-            if "@" in parts.netloc:
+            if "@" in urlsplit(url).netloc:
                 raise ValueError("`urls`: put a login into `headers`, such as Authorization")
-            if parts.query or parts.fragment or "/api/" in f"{parts.path}/":
-                raise ValueError("`urls`: write each address up to the port or its prefix, without /api and query")
-        if len({format_receiver(url) for url in self.urls}) < len(self.urls):
-            raise ValueError("`urls` has an address twice")
         base.check_headers(self.headers)
-        for name in self.labels:
-            if name in OWN_LABELS:
-                raise ValueError(f"`labels`: `{name}` is a label of each alert itself; choose another name")
-            if not _LABEL_PATTERN.fullmatch(name):
-                raise ValueError(f"`labels`: `{name}` is no label name: letters, digits and _, no digit first, not __")
-        _check_duration("resend", self.resend, MIN_RESEND, MAX_RESEND, "30s to 3m")
-        _check_duration("lasts", self.lasts, MIN_LASTS, MAX_LASTS, "15m to 7d")
+        check_labels(self.labels, OWN_LABELS)
+        check_duration("resend", self.resend, MIN_RESEND, MAX_RESEND, "30s to 3m")
+        check_duration("lasts", self.lasts, MIN_LASTS, MAX_LASTS, "15m to 7d")
 
     @property
     def resend_every(self) -> timedelta:
@@ -80,7 +71,17 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
         return parse_duration(self.lasts)
 
 
-def _check_duration(key: str, text: str, least: timedelta, most: timedelta, valid: str) -> None:
+def check_labels(labels: Mapping[str, str], own: Collection[str]) -> None:
+    """Raise ValueError unless the names of `labels` are label names of Prometheus, and none of `own`."""
+    for name in labels:
+        if name in own:
+            raise ValueError(f"`labels`: `{name}` is a label of its own; choose another name")
+        if not _LABEL_PATTERN.fullmatch(name):
+            raise ValueError(f"`labels`: `{name}` is no label name: letters, digits and _, no digit first, not __")
+
+
+def check_duration(key: str, text: str, least: timedelta, most: timedelta, valid: str) -> None:
+    """Raise ValueError unless the setting `key` is a duration between the two."""
     try:
         duration = parse_duration(text)
     except ValueError as error:

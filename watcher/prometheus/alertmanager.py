@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from watcher import pipeline
 from watcher.config.loader import Config
-from watcher.config.metrics import MetricsLabels, MetricsSettings
+from watcher.config.metrics import MetricsTable
 from watcher.core.engine.matching import compile_rule
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.staleness import OFFLINE_KIND, is_between_polls
@@ -114,7 +114,7 @@ class AlertmanagerMirrors:
         self._is_waiting, self._on_stopped, self._log_warning = is_waiting, on_stopped, log_warning
         self._one_shot = one_shot
         self._config: Config | None = None
-        self._labels: MetricsLabels | None = None
+        self._labels: MetricsTable | None = None
         self._channels: dict[str, Channel] = {}
         fact = store.facts.load(ALERTMANAGER_FACT)
         self._mirrors = _decode_mirrors(fact[0] if fact is not None else "{}")
@@ -140,7 +140,7 @@ class AlertmanagerMirrors:
             settings = self._channels[name].settings
             present = [] if settings is None else [format_receiver(url) for url in settings.urls]
             mirror.answers = {url: answer for url, answer in mirror.answers.items() if url in present}
-        self._labels = self._find_labels(config)
+        self._labels = (config.metrics or MetricsTable()).with_salt(self._store.path.parent)
         self._save()
 
     def close(self) -> None:
@@ -152,21 +152,6 @@ class AlertmanagerMirrors:
         """Post to each channel if its alerts changed or `resend` has passed."""
         for channel in self._channels.values():
             self._update_channel(channel)
-
-    def _find_labels(self, config: Config) -> MetricsLabels | None:
-        """How accounts are labelled, as in the metrics; None, and a problem of each address, if that is not known."""
-        problem = config.broken_channels.get("metrics")
-        settings = config.metrics or MetricsSettings(labels=MetricsLabels())
-        if problem is None:
-            try:
-                return settings.with_salt(self._store.path.parent).labels
-            except OSError as error:
-                problem = f"the salt of this machine cannot be saved: {error}"
-        for name, channel in self._channels.items():
-            for url in channel.settings.urls if channel.settings is not None else ():
-                outcome = DeliveryOutcome(delivered=False, detail=f"nothing is posted: {problem}")
-                self._save_answer(name, url, outcome)
-        return None
 
     def _update_channel(self, channel: Channel) -> None:
         config, labels, settings = self._config, self._labels, channel.settings
@@ -300,7 +285,7 @@ def _decode_mirrors(text: str) -> dict[str, Mirror]:
 
 
 def collect_firing_alerts(
-    store: Store, config: Config, channel: Channel, labels: MetricsLabels, now: datetime
+    store: Store, config: Config, channel: Channel, labels: MetricsTable, now: datetime
 ) -> dict[Identity, FiringAlert]:
     """The firing alerts routed to a channel, one for each level that was reached."""
     collector = _Collector(store, config, channel, labels, now)
@@ -313,7 +298,7 @@ def collect_firing_alerts(
 class _Collector:
     """One pass over the alerts."""
 
-    def __init__(self, store: Store, config: Config, channel: Channel, labels: MetricsLabels, now: datetime) -> None:
+    def __init__(self, store: Store, config: Config, channel: Channel, labels: MetricsTable, now: datetime) -> None:
         self._channel, self._labels, self._now = channel, labels, now
         self._settings: Settings = channel.settings
         self._state: EngineState = store.alerts.load_state()

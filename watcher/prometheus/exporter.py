@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from watcher import __version__
-from watcher.config.metrics import MetricsSettings, PushSettings
+from watcher.config.metrics import MetricsTable, PushTable
 from watcher.core.model import Request, Response
 from watcher.errors import ProviderError
 from watcher.notifiers.base import parse_retry_after
@@ -63,7 +63,7 @@ class Exporter:
 
     def __init__(  # noqa: PLR0913 - what a daemon is made of
         self,
-        settings: MetricsSettings,
+        settings: MetricsTable,
         *,
         store: Store,
         environment: Environment,
@@ -74,11 +74,7 @@ class Exporter:
         self._log_warning = log_warning
         self._problems: dict[str, str] = {}
         self._store, self._environment = store, environment
-        try:
-            settings = settings.with_salt(store.path.parent)
-        except OSError as error:
-            self._set_problem("salt", f"the salt of this machine cannot be saved: {error}")
-        self._settings = settings
+        self._settings = settings = settings.with_salt(store.path.parent)
         self._scheduler, self._work_queue = scheduler, work_queue
         self._samples: list[Sample] = []
         self._texts = {False: b"", True: b""}  # by whether it is OpenMetrics
@@ -94,11 +90,11 @@ class Exporter:
     def update(self) -> None:
         """Collect the samples from the store, for scrapes and the text file."""
         now = self._environment.clock.now()
-        self._samples = collect_samples(self._store, self._settings.labels, now)
+        self._samples = collect_samples(self._store, self._settings, now)
         if self._listener is not None:
             self._texts = {form: format_text(self._samples, openmetrics=form).encode() for form in (False, True)}
         if self._settings.textfile is not None:
-            self._write_textfile(self._settings.textfile, now)
+            self._write_textfile(Path(self._settings.textfile), now)
 
     def close(self) -> None:
         """Stop listening, and push a staleness marker for every series."""
@@ -113,7 +109,7 @@ class Exporter:
                 self._environment.send(make_push_request(self._settings.push, body, timeout_s=CONNECTION_TIMEOUT_S))
 
     def _set_problem(self, export: str, problem: str) -> None:
-        """Record a problem of an export (listen, textfile, push, salt), and log a new one. Empty: there is none."""
+        """Record a problem of an export (listen, textfile, push), and log a new one. Empty: there is none."""
         if self._problems.get(export, "") == problem:
             return
         self._problems[export] = problem
@@ -126,7 +122,7 @@ class Exporter:
     # --- scrape -----------------------------------------------------------------------------------------------------
 
     def _listen(self) -> socket.socket | None:
-        host, port = self._settings.listen or ("", 0)
+        host, port = self._settings.address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family)
         try:
@@ -173,9 +169,8 @@ class Exporter:
     def _is_known_host(self, host: str) -> bool:
         """Whether a request names this machine, and not a page's own host that resolves to it (DNS rebinding)."""
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        configured = self._settings.listen[0] if self._settings.listen else ""
         # A request to another machine's name carries a token, which a page does not have.
-        return name.lower() in (*LOOPBACK_NAMES, configured) or self._settings.token is not None
+        return name.lower() in (*LOOPBACK_NAMES, self._settings.address[0]) or self._settings.token is not None
 
     def _is_authorized(self, authorization: str) -> bool:
         token = self._settings.token
@@ -206,14 +201,14 @@ class Exporter:
         if push is None or self._push_stopped:
             return
         now = self._environment.clock.now()
-        samples = add_push_labels(collect_samples(self._store, self._settings.labels, now), self._settings)
+        samples = add_push_labels(collect_samples(self._store, self._settings, now), self._settings)
         present = {(each.name, each.labels) for each in samples}
         body = encode_remote_write(samples, sorted(self._pushed - present), now)
         self._work_queue.run_in_thread(
             lambda: send_push(push, body, self._environment), partial(self._on_pushed, push, present)
         )
 
-    def _on_pushed(self, push: PushSettings, present: set[tuple[str, Labels]], result: PushResult) -> None:
+    def _on_pushed(self, push: PushTable, present: set[tuple[str, Labels]], result: PushResult) -> None:
         if result.delivered:
             self._pushed, self._push_failures = present, 0
         else:
@@ -222,9 +217,9 @@ class Exporter:
         if result.permanent:
             self._push_stopped = True
             return
-        delay = push.every
+        delay = push.interval
         if self._push_failures:
-            delay = min(push.every * 2 ** (self._push_failures - 1), MAX_PUSH_DELAY)
+            delay = min(push.interval * 2 ** (self._push_failures - 1), MAX_PUSH_DELAY)
             delay *= 1 + 0.1 * self._environment.jitter()
         self._schedule_push(max(delay, result.retry_after or timedelta(0)))
 
@@ -277,22 +272,22 @@ def _make_response(status: str, body: bytes = b"", kind: str = TEXT_TYPE, extra:
     return head.encode() + body
 
 
-def _compute_first_delay(settings: MetricsSettings) -> timedelta:
+def _compute_first_delay(settings: MetricsTable) -> timedelta:
     """The delay of the first push: spread over the interval, so that many machines do not push at once."""
-    every = settings.push.every if settings.push is not None else timedelta(0)
-    return every * (int(hash_label(settings.labels.salt, socket.gethostname()), 16) % 1000 / 1000)
+    every = settings.push.interval if settings.push is not None else timedelta(0)
+    return every * (int(hash_label(settings, socket.gethostname()), 16) % 1000 / 1000)
 
 
-def add_push_labels(samples: list[Sample], settings: MetricsSettings) -> list[Sample]:
+def add_push_labels(samples: list[Sample], settings: MetricsTable) -> list[Sample]:
     """The samples with `job` and `instance`, which a scrape would add."""
     kind = settings.push.instance if settings.push is not None else "none"
     host = socket.gethostname()
-    instance = {"hash": hash_label(settings.labels.salt, host), "name": host, "none": ""}[kind]
+    instance = {"hash": hash_label(settings, host), "name": host, "none": ""}[kind]
     further = tuple((name, value) for name, value in (("instance", instance), ("job", "ai-usage-watcher")) if value)
     return [Sample(each.name, tuple(sorted((*each.labels, *further))), each.value) for each in samples]
 
 
-def make_push_request(push: PushSettings, body: bytes, *, timeout_s: float) -> Request:
+def make_push_request(push: PushTable, body: bytes, *, timeout_s: float) -> Request:
     """The HTTP request of a push."""
     headers = {
         "Content-Encoding": "snappy",
@@ -304,7 +299,7 @@ def make_push_request(push: PushSettings, body: bytes, *, timeout_s: float) -> R
     return Request(method="POST", url=push.url, headers=headers, body=body, timeout_s=timeout_s, status_decides=True)
 
 
-def send_push(push: PushSettings, body: bytes, environment: Environment) -> PushResult:
+def send_push(push: PushTable, body: bytes, environment: Environment) -> PushResult:
     """Push once. Never raises."""
     try:
         response = environment.send(make_push_request(push, body, timeout_s=PUSH_TIMEOUT.total_seconds()))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from watcher import __version__
-from watcher.config.metrics import MetricsLabels
+from watcher.config.metrics import MetricsTable
 from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.staleness import is_between_polls
 from watcher.core.engine.state import EngineState, SeriesState
@@ -89,16 +89,16 @@ class Sample(Struct, frozen=True):
     value: float
 
 
-def collect_samples(store: Store, labels: MetricsLabels, now: datetime) -> list[Sample]:
+def collect_samples(store: Store, settings: MetricsTable, now: datetime) -> list[Sample]:
     """Every sample, in the order of `FAMILIES`."""
-    return _Collector(store, labels, now).collect()
+    return _Collector(store, settings, now).collect()
 
 
 class _Collector:
     """One pass over the store."""
 
-    def __init__(self, store: Store, labels: MetricsLabels, now: datetime) -> None:
-        self._store, self._labels, self._now = store, labels, now
+    def __init__(self, store: Store, settings: MetricsTable, now: datetime) -> None:
+        self._store, self._settings, self._now = store, settings, now
         self._engine_state: EngineState = store.alerts.load_state()
         self._accounts = {(each.provider, each.account): each for each in store.accounts.load()}
         self._samples: dict[tuple[str, Labels], float] = {}
@@ -124,14 +124,14 @@ class _Collector:
         return sorted(found, key=lambda each: (order[each.name], each.labels))
 
     def _add(self, name: str, value: float, **labels: str) -> None:
-        if self._labels.lean and name in _FULL_ONLY:
+        if self._settings.detail == "lean" and name in _FULL_ONLY:
             return
-        cut = ((key, text[:MAX_LABEL_LENGTH]) for key, text in {**self._labels.extra, **labels}.items() if text)
+        cut = ((key, text[:MAX_LABEL_LENGTH]) for key, text in {**self._settings.labels, **labels}.items() if text)
         self._samples.setdefault((name, tuple(sorted(cut))), value)
 
     def _label_account(self, provider: str, key: str) -> str:
         account = self._accounts.get((provider, key))
-        return label_account(self._labels, provider, key, account.name if account is not None else "")
+        return label_account(self._settings, provider, key, account.name if account is not None else "")
 
     def _label_window(self, state: SeriesState) -> dict[str, str]:
         series = state.series
@@ -255,22 +255,22 @@ def _to_timestamp(at: datetime | None) -> float | None:
     return None if at is None else at.timestamp()
 
 
-def label_account(labels: MetricsLabels, provider: str, key: str, name: str) -> str:
+def label_account(settings: MetricsTable, provider: str, key: str, name: str) -> str:
     """The value of the label `account`; empty: it is left out.
 
     A hash is the same on all machines that have the same salt.
     """
-    if labels.account == "none":
+    if settings.account == "none":
         return ""
-    if labels.account == "name":
+    if settings.account == "name":
         return name or key
-    alias = labels.aliases.get(name) or labels.aliases.get(key) if labels.account == "alias" else None
-    return alias or hash_label(labels.salt, provider, key)
+    alias = settings.aliases.get(name) or settings.aliases.get(key) if settings.account == "alias" else None
+    return alias or hash_label(settings, provider, key)
 
 
-def hash_label(salt: str, *parts: str) -> str:
-    """The first 10 hex digits of an HMAC-SHA256 over the parts, separated by NUL."""
-    return hmac.new(salt.encode(), "\0".join(parts).encode(), "sha256").hexdigest()[:10]
+def hash_label(settings: MetricsTable, *parts: str) -> str:
+    """The first 10 hex digits of an HMAC-SHA256 over the parts, separated by NUL, with the salt as its key."""
+    return hmac.new((settings.salt or "").encode(), "\0".join(parts).encode(), "sha256").hexdigest()[:10]
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

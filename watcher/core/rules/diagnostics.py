@@ -262,21 +262,24 @@ def convert_table(raw: Any, kind: type[T], add_problem: Callable[..., None], tab
         table: the path of the table.
 
     Raises:
-        ValueError: a check of the record itself.
+        ValueError: a check of the record itself, and of none in it.
     """
     removed: set[KeyPath] = set()
     for _ in range(MAX_DIAGNOSTICS):
         try:
             return msgspec.convert(raw, kind)
         except ValidationError as error:
-            if isinstance(error.__cause__, ValueError):
-                raise error.__cause__ from None
             message, _, where = str(error).partition(" - at `$")
             path: KeyPath = tuple(
                 name or int(index) for name, index in _FIELD_PATH.findall(where.partition("[...]")[0])
             )
             named = _FIELD_ERROR.search(message)
-            if named is None:
+            if isinstance(error.__cause__, ValueError):
+                if not path:
+                    raise error.__cause__ from None
+                key = re.match(r"`(\w+)`", message)  # a check of a record in the table; it names the key
+                add_problem((*table, *path, key[1]) if key else (*table, *path), message)
+            elif named is None:
                 choices = _list_choices(_list_fields(kind, path[:-1]).get(str(path[-1]))) if "enum" in message else ""
                 expected = f": choose one of {choices}" if choices else f" {describe_type_error(error)}"
                 key = next((each for each in reversed((*table, *path)) if isinstance(each, str)), "file")
