@@ -212,12 +212,10 @@ def test_an_answer_is_judged_by_its_status(status, body, delivered, permanent):
     assert (result.delivered, result.permanent) == (delivered, permanent)
 
 
-@pytest.mark.parametrize(
-    ("status", "cure"), [(302, "correct `url`"), (401, "`headers`"), (404, "`url`"), (413, "lean"), (422, "its log")]
-)
-def test_a_refusal_says_what_to_do(status, cure):
+@pytest.mark.parametrize("status", [302, 401, 404, 413, 422])
+def test_a_refusal_says_what_to_do(status):
     result = interpret_push_response(Response(status=status, received_at=START))
-    assert cure in result.detail
+    assert "`url` and `headers`" in result.detail
     assert result.permanent
 
 

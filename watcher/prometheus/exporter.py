@@ -12,18 +12,19 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import structs
 
 from watcher import __version__
 from watcher.config.metrics import MetricsTable, PushTable
-from watcher.core.model import Request, Response
+from watcher.core.model import DeliveryOutcome, Request, Response
 from watcher.errors import ProviderError
-from watcher.notifiers.base import parse_retry_after
+from watcher.notifiers.base import format_status, interpret_response
 from watcher.prometheus.metrics import (
     Labels,
     Sample,
@@ -42,20 +43,10 @@ OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 MAX_HEADER_BYTES = 8192
 CONNECTION_TIMEOUT_S = 2.0
 BACKLOG = 4
-TEXTFILE_EVERY = timedelta(minutes=1)
 MAX_PUSH_DELAY = timedelta(minutes=5)
 PUSH_TIMEOUT = timedelta(seconds=20)
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 _PUSH_JOB = "metrics push"
-
-
-class PushResult(Struct, frozen=True, kw_only=True):
-    """The outcome of a push."""
-
-    delivered: bool
-    detail: str  # one line
-    permanent: bool = False  # a retry would be refused too
-    retry_after: timedelta | None = None
 
 
 class Exporter:
@@ -77,24 +68,25 @@ class Exporter:
         self._settings = settings = settings.with_salt(store.path.parent)
         self._scheduler, self._work_queue = scheduler, work_queue
         self._samples: list[Sample] = []
-        self._texts = {False: b"", True: b""}  # by whether it is OpenMetrics
-        self._textfile_at: datetime | None = None
-        self._textfile_samples: list[Sample] = []
         self._pushed: set[tuple[str, Labels]] = set()
         self._push_failures = 0
-        self._push_stopped = False
         self._listener = self._listen() if settings.listen else None
         if settings.push is not None:
-            self._schedule_push(_compute_first_delay(settings))
+            # spread over the interval by the machine, so that many machines do not push at once
+            share = int(hash_label(settings, socket.gethostname()), 16) % 1000 / 1000
+            self._scheduler.schedule_after(_PUSH_JOB, settings.push.interval * share, self._push)
 
     def update(self) -> None:
         """Collect the samples from the store, for scrapes and the text file."""
         now = self._environment.clock.now()
         self._samples = collect_samples(self._store, self._settings, now)
-        if self._listener is not None:
-            self._texts = {form: format_text(self._samples, openmetrics=form).encode() for form in (False, True)}
         if self._settings.textfile is not None:
-            self._write_textfile(Path(self._settings.textfile), now)
+            try:
+                write_textfile(Path(self._settings.textfile), format_text(self._samples))
+            except OSError as error:
+                self._set_problem("textfile", f"{self._settings.textfile} cannot be written: {error.strerror}")
+            else:
+                self._set_problem("textfile", "")
 
     def close(self) -> None:
         """Stop listening, and push a staleness marker for every series."""
@@ -164,7 +156,8 @@ class Exporter:
         if method != "GET":
             return _make_response("405 Method Not Allowed", extra="Allow: GET\r\n")
         openmetrics = "application/openmetrics-text" in headers.get("accept", "")
-        return _make_response("200 OK", self._texts[openmetrics], OPENMETRICS_TYPE if openmetrics else TEXT_TYPE)
+        body = format_text(self._samples, openmetrics=openmetrics).encode()
+        return _make_response("200 OK", body, OPENMETRICS_TYPE if openmetrics else TEXT_TYPE)
 
     def _is_known_host(self, host: str) -> bool:
         """Whether a request names this machine, and not a page's own host that resolves to it (DNS rebinding)."""
@@ -176,29 +169,11 @@ class Exporter:
         token = self._settings.token
         return token is None or hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
 
-    # --- text file --------------------------------------------------------------------------------------------------
-
-    def _write_textfile(self, path: Path, now: datetime) -> None:
-        """Write at every change of a value; if only timestamps changed, once a minute."""
-        is_due = self._textfile_at is None or now - self._textfile_at >= TEXTFILE_EVERY
-        if not is_due and _without_timestamps(self._samples) == _without_timestamps(self._textfile_samples):
-            return
-        try:
-            write_textfile(path, format_text(self._samples))
-        except OSError as error:
-            self._set_problem("textfile", f"{path} cannot be written: {error.strerror}")
-        else:
-            self._set_problem("textfile", "")
-            self._textfile_at, self._textfile_samples = now, self._samples
-
     # --- push -------------------------------------------------------------------------------------------------------
-
-    def _schedule_push(self, delay: timedelta) -> None:
-        self._scheduler.schedule_after(_PUSH_JOB, delay, self._push)
 
     def _push(self) -> None:
         push = self._settings.push
-        if push is None or self._push_stopped:
+        if push is None:
             return
         now = self._environment.clock.now()
         samples = add_push_labels(collect_samples(self._store, self._settings, now), self._settings)
@@ -208,24 +183,17 @@ class Exporter:
             lambda: send_push(push, body, self._environment), partial(self._on_pushed, push, present)
         )
 
-    def _on_pushed(self, push: PushTable, present: set[tuple[str, Labels]], result: PushResult) -> None:
-        if result.delivered:
-            self._pushed, self._push_failures = present, 0
-        else:
-            self._push_failures += 1
+    def _on_pushed(self, push: PushTable, present: set[tuple[str, Labels]], result: DeliveryOutcome) -> None:
+        self._push_failures = 0 if result.delivered else self._push_failures + 1
+        self._pushed = present if result.delivered else self._pushed
         self._set_problem("push", result.detail)
         if result.permanent:
-            self._push_stopped = True
             return
         delay = push.interval
         if self._push_failures:
-            delay = min(push.interval * 2 ** (self._push_failures - 1), MAX_PUSH_DELAY)
+            delay = min(delay * 2 ** (self._push_failures - 1), MAX_PUSH_DELAY)
             delay *= 1 + 0.1 * self._environment.jitter()
-        self._schedule_push(max(delay, result.retry_after or timedelta(0)))
-
-
-def _without_timestamps(samples: list[Sample]) -> list[Sample]:
-    return [each for each in samples if not each.name.endswith("_timestamp_seconds")]
+        self._scheduler.schedule_after(_PUSH_JOB, max(delay, result.retry_after or timedelta(0)), self._push)
 
 
 def write_textfile(path: Path, text: str) -> None:
@@ -272,12 +240,6 @@ def _make_response(status: str, body: bytes = b"", kind: str = TEXT_TYPE, extra:
     return head.encode() + body
 
 
-def _compute_first_delay(settings: MetricsTable) -> timedelta:
-    """The delay of the first push: spread over the interval, so that many machines do not push at once."""
-    every = settings.push.interval if settings.push is not None else timedelta(0)
-    return every * (int(hash_label(settings, socket.gethostname()), 16) % 1000 / 1000)
-
-
 def add_push_labels(samples: list[Sample], settings: MetricsTable) -> list[Sample]:
     """The samples with `job` and `instance`, which a scrape would add."""
     kind = settings.push.instance if settings.push is not None else "none"
@@ -299,37 +261,30 @@ def make_push_request(push: PushTable, body: bytes, *, timeout_s: float) -> Requ
     return Request(method="POST", url=push.url, headers=headers, body=body, timeout_s=timeout_s, status_decides=True)
 
 
-def send_push(push: PushTable, body: bytes, environment: Environment) -> PushResult:
+def send_push(push: PushTable, body: bytes, environment: Environment) -> DeliveryOutcome:
     """Push once. Never raises."""
     try:
         response = environment.send(make_push_request(push, body, timeout_s=PUSH_TIMEOUT.total_seconds()))
     except ProviderError as error:
-        return PushResult(delivered=False, detail=str(error))  # names the host
+        return DeliveryOutcome(delivered=False, detail=str(error))  # names the host
     except Exception as error:  # noqa: BLE001 - a push never ends the daemon
-        return PushResult(delivered=False, detail=f"{urlsplit(push.url).hostname}: {type(error).__name__}")
+        return DeliveryOutcome(delivered=False, detail=f"{urlsplit(push.url).hostname}: {type(error).__name__}")
     return interpret_push_response(response)
 
 
-_HINTS = {
-    401: "correct `headers`",
-    403: "correct `headers`",
-    404: "correct `url`",
-    413: 'the request is too large: set `detail = "lean"`',
-}
-
-
-def interpret_push_response(response: Response) -> PushResult:
-    """The outcome by status: 2xx delivered, 429 and 5xx retried, any other stops pushes until the settings change."""
-    status = response.status
-    if status // 100 == 2:  # noqa: PLR2004 - HTTP
-        return PushResult(delivered=True, detail="")
+def interpret_push_response(response: Response) -> DeliveryOutcome:
+    """The outcome by status, as for a channel; `detail` is empty where there is nothing to report."""
+    outcome = interpret_response(response)
+    if outcome.delivered:
+        return structs.replace(outcome, detail="")
     text = response.body[:65536].decode("utf-8", "replace").lower()
-    if status == 400 and any(word in text for word in ("out of order", "duplicate sample")):  # noqa: PLR2004
+    if response.status == HTTPStatus.BAD_REQUEST and ("out of order" in text or "duplicate sample" in text):
         detail = "another watcher pushes the same series: give each machine its own `instance`"
-        return PushResult(delivered=True, detail=detail)
-    if status == 429 or status >= 500:  # noqa: PLR2004
-        detail = f"answered {status}; the next push tries again"
-        return PushResult(delivered=False, detail=detail, retry_after=parse_retry_after(response))
-    hint = _HINTS.get(status, "redirects are not followed: correct `url`" if status < 400 else "look into its log")  # noqa: PLR2004
-    detail = f"answered {status}: {hint}; nothing is pushed until the settings change"
-    return PushResult(delivered=False, permanent=True, detail=detail)
+        return DeliveryOutcome(delivered=True, detail=detail)
+    if outcome.permanent:
+        detail = (
+            f"answered {format_status(response.status)}; check `url` and `headers` of [metrics.push], and its log;"
+            " nothing is pushed until the settings change"
+        )
+        return structs.replace(outcome, detail=detail)
+    return outcome
