@@ -147,7 +147,7 @@ class Daemon:
         self._await_polls()
         self._save_config_facts(now)
         self._dispatcher.apply_config(self.config)
-        self._apply_mirrors()
+        self._start_mirrors()
 
     def _is_busy(self) -> bool:
         is_posting = self._mirrors is not None and self._mirrors.is_busy
@@ -343,7 +343,7 @@ class Daemon:
         self._dispatcher.apply_config(config)
         self._poller.apply_config(config)
         self._start_exporter()
-        self._apply_mirrors()
+        self._start_mirrors()
         self._evaluate_time()
 
     def _save_config_facts(self, now: datetime) -> None:
@@ -388,27 +388,28 @@ class Daemon:
         )
         self._exporter.update()
 
-    def _apply_mirrors(self) -> None:
-        """Show Alertmanagers what fires, where the config has such a channel."""
-        if self._mirrors is None and not self.config.routing.mirrors:
+    def _start_mirrors(self) -> None:
+        """Show Alertmanagers what fires, where the config in force has such a channel."""
+        if self._mirrors is not None:
+            self._mirrors.close()
+            self._mirrors = None
+        if not self.config.routing.mirrors:
             known, now = self._store.facts.load(ALERTMANAGER_FACT), self._environment.clock.now()
             if known is not None and known[0] != "{}":
                 self._store.save_fact(ALERTMANAGER_FACT, "{}", now)
             return
-        if self._mirrors is None:
-            from watcher.prometheus.alertmanager import AlertmanagerMirrors  # noqa: PLC0415 - only where configured
+        from watcher.prometheus.alertmanager import AlertmanagerMirrors  # noqa: PLC0415 - only where configured
 
-            self._mirrors = AlertmanagerMirrors(
-                store=self._store,
-                environment=self._environment,
-                scheduler=self._scheduler,
-                work_queue=self._work_queue,
-                is_waiting=lambda: self._awaits_polls,
-                on_stopped=self._dispatcher.queue_notice,
-                log_warning=self._log.warning,
-                one_shot=self._one_shot,
-            )
-        self._mirrors.apply_config(self.config)
+        self._mirrors = AlertmanagerMirrors(
+            self.config,
+            store=self._store,
+            environment=self._environment,
+            scheduler=self._scheduler,
+            work_queue=self._work_queue,
+            is_waiting=lambda: self._awaits_polls,
+            on_stopped=self._dispatcher.queue_notice,
+            log_warning=self._log.warning,
+        )
 
     def _stop_exporter(self) -> None:
         if self._exporter is not None:

@@ -4,10 +4,9 @@ The outbox is not used. Posted alerts are stored, so that whatever ends one (a r
 posted as resolved, also after a restart. An Alertmanager that restarts gets all alerts again within `resend`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct, structs
@@ -31,7 +30,7 @@ from watcher.core.model import (
     StoppedChannel,
     Transition,
 )
-from watcher.core.routing.messages import Formatter, compose_message
+from watcher.core.routing.messages import compose_message
 from watcher.core.rules.rule import Rule
 from watcher.delivery.dispatcher import fingerprint_settings
 from watcher.notifiers.alertmanager import (
@@ -70,14 +69,13 @@ class ShownAlert(Struct, frozen=True, kw_only=True):
     rule: str
     series: Series
     is_over: bool = False
+    is_paused: bool = False  # the readings are too old to post it
     lasts_until: datetime  # when it ends at an Alertmanager that does not receive its resolution
 
-
-class Post(NamedTuple):
-    """The alerts posted to each Alertmanager."""
-
-    alerts: list[Alert]
-    muting: list[Alert]  # those that inhibit others
+    @property
+    def state(self) -> tuple[Identity, datetime, bool]:
+        """What is posted at once when it changes."""
+        return self.alert.identity, self.alert.starts_at, self.is_over
 
 
 class Mirror(Struct, kw_only=True):
@@ -87,18 +85,12 @@ class Mirror(Struct, kw_only=True):
     answers: dict[str, Answer] = {}  # by address without secrets
 
 
-class FiringAlert(Struct, frozen=True, kw_only=True):
-    """An alert that fires and is routed to a channel."""
-
-    shown: ShownAlert
-    is_certain: bool  # False: the readings are too old to post it
-
-
 class AlertmanagerMirrors:
-    """All channels of type `alertmanager`."""
+    """All channels of type `alertmanager` of one config."""
 
     def __init__(  # noqa: PLR0913 - what a daemon is made of
         self,
+        config: Config,
         *,
         store: Store,
         environment: Environment,
@@ -107,46 +99,34 @@ class AlertmanagerMirrors:
         is_waiting: Callable[[], bool],
         on_stopped: Callable[[str, str], None],
         log_warning: Callable[[str], None],
-        one_shot: bool = False,
     ) -> None:
-        self._store, self._environment = store, environment
+        self._config, self._store, self._environment = config, store, environment
         self._scheduler, self._work_queue = scheduler, work_queue
         self._is_waiting, self._on_stopped, self._log_warning = is_waiting, on_stopped, log_warning
-        self._one_shot = one_shot
-        self._config: Config | None = None
-        self._labels: MetricsTable | None = None
-        self._channels: dict[str, Channel] = {}
+        self._metrics = (config.metrics or MetricsTable()).with_salt(store.path.parent)
+        self._channels = {name: config.channels[name] for name in config.channels if name in config.routing.mirrors}
         fact = store.facts.load(ALERTMANAGER_FACT)
-        self._mirrors = _decode_mirrors(fact[0] if fact is not None else "{}")
-        self._posted: dict[str, list[tuple[Identity, datetime, bool]]] = {}  # channel -> its alerts at the last post
-        self._latest: dict[str, Post] = {}  # channel -> the last post
+        stored = _decode_mirrors(fact[0] if fact is not None else "{}")
+        self._mirrors = {name: stored.get(name) or Mirror() for name in self._channels}
+        for name, mirror in self._mirrors.items():
+            settings = self._channels[name].settings
+            present = [] if settings is None else [format_receiver(url) for url in settings.urls]
+            mirror.answers = {url: answer for url, answer in mirror.answers.items() if url in present}
         self._in_flight: set[tuple[str, str]] = set()  # channel and address
-        self._overtaken: set[tuple[str, str]] = set()  # likewise: the alerts changed while a post was in flight
         self._refused: dict[tuple[str, str], set[Identity]] = {}  # alerts that are not posted there again
         self._permanent: set[tuple[str, str]] = set()  # likewise: refuses every post
+        self._save()
 
     @property
     def is_busy(self) -> bool:
         """Whether a post is in flight."""
         return bool(self._in_flight)
 
-    def apply_config(self, config: Config) -> None:
-        """Use this config from now on."""
-        self.close()
-        self._config, self._posted, self._refused, self._permanent = config, {}, {}, set()
-        self._channels = {name: config.channels[name] for name in config.channels if name in config.routing.mirrors}
-        self._mirrors = {name: self._mirrors.get(name) or Mirror() for name in self._channels}
-        for name, mirror in self._mirrors.items():
-            settings = self._channels[name].settings
-            present = [] if settings is None else [format_receiver(url) for url in settings.urls]
-            mirror.answers = {url: answer for url, answer in mirror.answers.items() if url in present}
-        self._labels = (config.metrics or MetricsTable()).with_salt(self._store.path.parent)
-        self._save()
-
     def close(self) -> None:
         """Stop posting. Posted alerts keep firing there until their end."""
         for name in self._channels:
             self._scheduler.cancel(_name_resend_job(name))
+        self._channels = {}
 
     def update(self) -> None:
         """Post to each channel if its alerts changed or `resend` has passed."""
@@ -154,76 +134,35 @@ class AlertmanagerMirrors:
             self._update_channel(channel)
 
     def _update_channel(self, channel: Channel) -> None:
-        config, labels, settings = self._config, self._labels, channel.settings
+        settings = channel.settings
         is_stopped = any(stop.channel == channel.name for stop in self._store.outbox.load_stops())
-        if config is None or labels is None or settings is None or is_stopped or self._is_waiting():
+        if settings is None or is_stopped or self._is_waiting():
             return
+        if any(name == channel.name for name, _ in self._in_flight):
+            return  # it is updated after the last answer
         now, mirror, job = self._environment.clock.now(), self._mirrors[channel.name], _name_resend_job(channel.name)
-        firing = collect_firing_alerts(self._store, config, channel, labels, now)
-        mirror.alerts = self._merge(mirror, firing, now)
-        state = [(each.alert.identity, each.alert.starts_at, each.is_over) for each in mirror.alerts]
-        has_changed = state != self._posted.get(channel.name, [])
+        collector = AlertCollector(self._store, self._config, channel, self._metrics, now)
+        is_failing = any(not answer.delivered for answer in mirror.answers.values())
+        before, mirror.alerts = mirror.alerts, collector.update_alerts(mirror.alerts, is_failing=is_failing)
+        has_changed = [each.state for each in mirror.alerts] != [each.state for each in before]
         if has_changed:
-            self._posted[channel.name] = state
             self._save()
         if not mirror.alerts:
             self._scheduler.cancel(job)
         elif has_changed or self._scheduler.get_due_at(job) is None:
-            if not self._one_shot:
-                self._scheduler.schedule_after(job, settings.resend_every, partial(self._update_channel, channel))
-            certain = {identity for identity, each in firing.items() if each.is_certain}
-            shown = [each for each in mirror.alerts if each.is_over or each.alert.identity in certain]
-            post = Post(alerts=[each.alert for each in shown], muting=list_muting_alerts(shown))
-            self._latest[channel.name] = post
+            self._scheduler.schedule_after(job, settings.resend_every, partial(self._update_channel, channel))
+            shown = [each for each in mirror.alerts if not each.is_paused]
             for url in settings.urls:
-                self._post(channel, url, post)
-
-    def _merge(self, mirror: Mirror, firing: Mapping[Identity, FiringAlert], now: datetime) -> list[ShownAlert]:
-        """The alerts to post: those that fire, that ended lately, or whose end was not delivered everywhere."""
-        is_failing = any(not answer.delivered for answer in mirror.answers.values())
-        merged = {}
-        for shown in mirror.alerts:
-            each, identity = shown, shown.alert.identity
-            if not each.is_over and identity not in firing:
-                each = self._end(each, now)
-            is_recent = now < each.alert.ends_at + SHOW_ENDED_FOR
-            if not each.is_over or is_recent or (is_failing and now < each.lasts_until):
-                merged[identity] = each
-        merged.update({identity: each.shown for identity, each in firing.items() if each.is_certain})
-        return list(merged.values())
-
-    def _end(self, shown: ShownAlert, now: datetime) -> ShownAlert:
-        """The alert as resolved: with the instant and text of the transition, if there was one."""
-        ended = [
-            each
-            for each in self._store.alerts.load_transitions(since=shown.alert.starts_at, rule=shown.rule)
-            if each.series == shown.series and each.event not in FIRING_EVENTS
-        ]
-        alert = structs.replace(shown.alert, ends_at=max(now, shown.alert.starts_at))
-        if ended and self._config is not None and self._labels is not None:
-            formatter = pipeline.build_routing(self._store, self._config).formatter
-            account = shown.alert.labels.get("account", "")
-            transition = _hide_account(ended[-1], account)
-            rules = {rule.name: rule for rule in self._config.rules}
-            message = compose_message(transition, rules.get(transition.rule), _hide_names(formatter), now)
-            kept = {name: text for name, text in alert.annotations.items() if name == "send_resolved"}
-            alert = structs.replace(
-                alert, ends_at=transition.at, annotations={**make_annotations(transition, message), **kept}
-            )
-        return structs.replace(shown, alert=alert, is_over=True)
+                self._post(channel, url, shown)
 
     # --- posts and their answers ------------------------------------------------------------------------------------
 
-    def _post(self, channel: Channel, url: str, post: Post) -> None:
+    def _post(self, channel: Channel, url: str, shown: Sequence[ShownAlert]) -> None:
         key, settings, send = (channel.name, url), channel.settings, self._environment.send
-        if key in self._in_flight:
-            self._overtaken.add(key)
+        accepted = [each for each in shown if each.alert.identity not in self._refused.get(key, ())]
+        if not accepted:
             return
-        self._overtaken.discard(key)
-        refused = self._refused.get(key, ())
-        alerts, muting = ([each for each in part if each.identity not in refused] for part in post)
-        if not alerts:
-            return
+        alerts, muting = [each.alert for each in accepted], list_muting_alerts(accepted)
         self._in_flight.add(key)
         self._work_queue.run_in_thread(
             lambda: post_alerts(url, alerts, settings, send, muting=muting), partial(self._on_posted, channel, url)
@@ -232,15 +171,14 @@ class AlertmanagerMirrors:
     def _on_posted(self, channel: Channel, url: str, result: PostResult) -> None:
         key = channel.name, url
         self._in_flight.discard(key)
-        if self._channels.get(channel.name) is not channel:  # the config has changed since
+        if not self._channels:  # another config is in force since
             return
         self._refused.setdefault(key, set()).update(alert.identity for alert in result.refused)
         self._save_answer(channel.name, url, result.outcome, is_partial=bool(result.refused))
         (self._permanent.add if result.outcome.permanent else self._permanent.discard)(key)
         if all((channel.name, each) in self._permanent for each in channel.settings.urls):
             self._stop(channel, result.outcome.detail)
-        elif key in self._overtaken:
-            self._post(channel, url, self._latest[channel.name])
+        self._update_channel(channel)
 
     def _save_answer(self, name: str, url: str, outcome: DeliveryOutcome, *, is_partial: bool = False) -> None:
         """Record an answer; log when a problem begins and when it ends."""
@@ -284,44 +222,76 @@ def _decode_mirrors(text: str) -> dict[str, Mirror]:
 # --- what fires -------------------------------------------------------------------------------------------------------
 
 
-def collect_firing_alerts(
-    store: Store, config: Config, channel: Channel, labels: MetricsTable, now: datetime
-) -> dict[Identity, FiringAlert]:
-    """The firing alerts routed to a channel, one for each level that was reached."""
-    collector = _Collector(store, config, channel, labels, now)
-    found: dict[Identity, FiringAlert] = {}
-    for each in collector.collect():  # without account labels, two accounts may be one alert: the first one stays
-        found.setdefault(each.shown.alert.identity, each)
-    return found
+class AlertCollector:
+    """One pass over the alerts: those that are routed to a channel, one for each level that was reached."""
 
-
-class _Collector:
-    """One pass over the alerts."""
-
-    def __init__(self, store: Store, config: Config, channel: Channel, labels: MetricsTable, now: datetime) -> None:
-        self._channel, self._labels, self._now = channel, labels, now
+    def __init__(self, store: Store, config: Config, channel: Channel, metrics: MetricsTable, now: datetime) -> None:
+        self._store, self._channel, self._metrics, self._now = store, channel, metrics, now
         self._settings: Settings = channel.settings
         self._state: EngineState = store.alerts.load_state()
         self._rules = {rule.name: rule for rule in config.rules}
         self._routing = config.routing
-        self._formatter = _hide_names(pipeline.build_routing(store, config).formatter)
+        formatter = pipeline.build_routing(store, config).formatter
+        self._formatter = structs.replace(formatter, account_names={})  # messages name an account by its label
         self._names = {(each.provider, each.account): each.name for each in store.accounts.load()}
         self._is_offline = pipeline.is_offline(store)
 
-    def collect(self) -> Iterator[FiringAlert]:
+    def update_alerts(self, shown: Sequence[ShownAlert], *, is_failing: bool) -> list[ShownAlert]:
+        """The alerts to show now: those that fire, that ended lately, or whose end was not delivered everywhere.
+
+        Args:
+            shown: the alerts that were shown until now.
+            is_failing: whether an Alertmanager could not be reached.
+        """
+        known = {each.alert.identity: each for each in shown if not each.is_over}
+        firing: dict[Identity, ShownAlert] = {}
+        for each, is_doubtful in self._collect_firing():
+            identity = each.alert.identity
+            if not is_doubtful:  # without account labels, two accounts may be one alert: the first one stays
+                firing.setdefault(identity, each)
+            elif identity in known:
+                firing.setdefault(identity, structs.replace(known[identity], is_paused=True))
+        alerts = list(firing.values())
+        for each in shown:
+            if each.alert.identity in firing:
+                continue
+            ended = each if each.is_over else self._end(each)
+            is_recent = self._now < ended.alert.ends_at + SHOW_ENDED_FOR
+            if is_recent or (is_failing and self._now < ended.lasts_until):
+                alerts.append(ended)
+        return alerts
+
+    def _end(self, shown: ShownAlert) -> ShownAlert:
+        """The alert as resolved: with the instant and text of the transition, if there was one."""
+        found = [
+            each
+            for each in self._store.alerts.load_transitions(since=shown.alert.starts_at, rule=shown.rule)
+            if each.series == shown.series and each.event not in FIRING_EVENTS
+        ]
+        alert = structs.replace(shown.alert, ends_at=max(self._now, shown.alert.starts_at))
+        if found:
+            transition = _hide_account(found[-1], alert.labels.get("account", ""))
+            message = compose_message(transition, self._rules.get(transition.rule), self._formatter, self._now)
+            annotations = {**alert.annotations, **make_annotations(transition, message)}
+            alert = structs.replace(alert, ends_at=transition.at, annotations=annotations)
+        return structs.replace(shown, alert=alert, is_over=True, is_paused=False)
+
+    def _collect_firing(self) -> Iterator[tuple[ShownAlert, bool]]:
+        """Each alert that fires, and whether the readings are too old to say so."""
         for (name, series), alert in sorted(self._state.alert_states.items()):
             rule, state = self._rules.get(name), self._state.series_states.get(series)
             if alert.phase is AlertPhase.FIRING and rule is not None and state is not None:
                 yield from self._list_levels(rule, alert, state)
 
-    def _list_levels(self, rule: Rule, alert: AlertState, state: SeriesState) -> Iterator[FiringAlert]:
+    def _list_levels(self, rule: Rule, alert: AlertState, state: SeriesState) -> Iterator[tuple[ShownAlert, bool]]:
         about_silence = compile_rule(rule).is_availability_rule
         not_polled = is_between_polls(state, self._now)
         metrics = SeriesMetrics(state, self._now, use_last_reading=about_silence, not_polled=not_polled)
         ends_at = compute_ends_at(self._now, None if about_silence else state.boundary_at, self._settings)
         account = label_account(
-            self._labels, state.series.provider, state.series.account, self._names.get(state.account_key, "")
+            self._metrics, state.series.provider, state.series.account, self._names.get(state.account_key, "")
         )
+        is_doubtful = self._is_muted_offline(state) if about_silence else has_reset_unread(state, self._now)
         for event, severity in list_reached_levels(rule, alert):
             if self._channel.name not in self._find_route(rule, severity):
                 continue
@@ -330,7 +300,7 @@ class _Collector:
             change = AlertChange(event=event, reason=reason, at=self._now, alert=leveled)
             transition = make_transition(event, rule, change, metrics, self._list_exhausted(state))
             transition = _hide_account(transition, account)
-            shown = make_alert(
+            posted = make_alert(
                 transition,
                 compose_message(transition, rule, self._formatter, self._now),
                 self._settings,
@@ -339,12 +309,8 @@ class _Collector:
                 ends_at=ends_at,
                 sends_resolved=AlertEvent.RESOLVED in rule.on,
             )
-            yield FiringAlert(
-                shown=ShownAlert(alert=shown, rule=rule.name, series=state.series, lasts_until=shown.ends_at),
-                is_certain=not self._is_muted_offline(state)
-                if about_silence
-                else not has_reset_unread(state, self._now),
-            )
+            shown = ShownAlert(alert=posted, rule=rule.name, series=state.series, lasts_until=ends_at)
+            yield shown, is_doubtful
 
     def _find_route(self, rule: Rule, severity: Severity) -> tuple[str, ...]:
         return rule.notify if rule.notify is not None else self._routing.routes.get(severity, self._routing.default)
@@ -390,11 +356,6 @@ def _get_rank(alert: Alert) -> int:
 def has_reset_unread(state: SeriesState, now: datetime) -> bool:
     """Whether the window has reset since it was last read here; another machine may have newer readings."""
     return state.boundary_at is not None and state.last_seen_at < state.boundary_at <= now
-
-
-def _hide_names(formatter: Formatter) -> Formatter:
-    """The formatter without account names, so that messages use the label of the transition."""
-    return structs.replace(formatter, account_names={})
 
 
 def _hide_account(transition: Transition, label: str) -> Transition:
