@@ -138,8 +138,8 @@ def _build_metrics_table(settings: MetricsTable) -> dict[str, Any]:
     table = msgspec.to_builtins(settings)
     for secret in ("token", "salt"):
         table[secret] = MASK if table[secret] else None
-    if table["push"]:
-        table["push"]["headers"] = dict.fromkeys(table["push"]["headers"], MASK)
+    if settings.push is not None and settings.push.headers:
+        table["push"]["headers"] = dict.fromkeys(settings.push.headers, MASK)
     return {key: value for key, value in table.items() if value not in (None, {})}
 
 

@@ -277,8 +277,8 @@ def convert_table(raw: Any, kind: type[T], add_problem: Callable[..., None], tab
             if isinstance(error.__cause__, ValueError):
                 if not path:
                     raise error.__cause__ from None
-                key = re.match(r"`(\w+)`", message)  # a check of a record in the table; it names the key
-                add_problem((*table, *path, key[1]) if key else (*table, *path), message)
+                checked = re.match(r"`(\w+)`", message)  # by a record in the table; it names the key
+                add_problem((*table, *path, checked[1]) if checked else (*table, *path), message)
             elif named is None:
                 choices = _list_choices(_list_fields(kind, path[:-1]).get(str(path[-1]))) if "enum" in message else ""
                 expected = f": choose one of {choices}" if choices else f" {describe_type_error(error)}"
