@@ -204,8 +204,7 @@ def messages() -> Target:
         data = broken_bytes(luck, luck.choice(raw)) if luck.random() < 0.9 else luck.randbytes(luck.randint(0, 300))
 
         def attempt() -> None:
-            for each in protobuf.iter_fields(data):
-                protobuf.to_float(each)
+            list(protobuf.iter_fields(data))
             cache.parse_user_status(base64.b64encode(data).decode())
 
         return data, attempt

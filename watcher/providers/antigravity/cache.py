@@ -9,16 +9,16 @@ written for a day, is stale.
 
 from base64 import b64decode
 from collections.abc import Generator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from msgspec import Struct, structs
+from msgspec.structs import replace
 
-from watcher.core.model import DatabaseQuery, QueryResult, Snapshot
+from watcher.core.model import DatabaseQuery, QueryResult, Reading, Snapshot
 from watcher.credentials import antigravity as antigravity_logins
 from watcher.errors import NotSignedInError, ShapeChangedError
 from watcher.providers import ProviderState, parsing
-from watcher.providers.parsing import slugify
-from watcher.providers.protobuf import Field, MalformedError, WireType, iter_fields, iter_values, to_float
+from watcher.providers.protobuf import Field, MalformedError, iter_fields, iter_values
 
 NAME = "Antigravity"
 SIGN_IN_HINT = "open Antigravity and sign in"
@@ -26,24 +26,16 @@ STALE_AFTER = timedelta(hours=24)  # for a cache without a reset time
 
 EMAIL_FIELD, GROUP_FIELD, MODEL_FIELD, LABEL_FIELD, QUOTA_FIELD = 7, 33, 1, 1, 15  # field numbers
 FRACTION_FIELD, RESET_FIELD = 1, 2
-MAX_TIMESTAMP_S = 253402300799  # of the year 9999
+FLOAT32_DIGITS = 6  # decimal places of a fraction that a float32 is sure to hold
 MAX_BASE64_CHARS = 1_500_000
 
 
-class ModelQuota(Struct, frozen=True):
-    """One model: its label, the fraction left and when it resets; None: unknown."""
-
-    label: str
-    remaining_fraction: float | None
-    resets_at: datetime | None
-
-
-class UserStatus(Struct, frozen=True):
+class UserStatus(NamedTuple):
     """The whole message."""
 
     email: str
-    models: tuple[ModelQuota, ...]
-    unreadable_count: int  # how many models or groups could not be read
+    readings: Sequence[Reading]  # one for each model
+    unreadable_count: int  # how many models could not be read
 
 
 def fetch_cached_usage(
@@ -63,7 +55,7 @@ def fetch_cached_usage(
         known_version=last.version if last else "",
     )
     if rows.unchanged and last:
-        rows = structs.replace(last, received_at=rows.received_at)
+        rows = replace(last, received_at=rows.received_at)
     provider_state[path] = rows
     return parse_snapshot(rows, path, account_name)
 
@@ -78,20 +70,11 @@ def parse_snapshot(rows: QueryResult, path: str, account_name: str = "") -> Snap
         message = parse_user_status(encoded)
     except MalformedError as error:
         raise ShapeChangedError(f"{NAME}: the cache in {path} cannot be read ({error}): open {NAME} once") from None
-    if not message.models:
+    if not message.readings:
         raise ShapeChangedError(f"{NAME}: the cache in {path} names no model: open {NAME} once")
     owner = status["email"] if isinstance(status.get("email"), str) else ""
     is_foreign = bool(owner and message.email and owner.casefold() != message.email.casefold())
-    readings = tuple(
-        parsing.make_reading(
-            each.label,
-            each.remaining_fraction,
-            each.resets_at,
-            stale=is_foreign or _is_stale(each.resets_at, rows),
-            source="cache",
-        )
-        for each in message.models
-    )
+    readings = tuple(replace(each, stale=is_foreign or _is_stale(each.resets_at, rows)) for each in message.readings)
     notes = parsing.describe_unknown(readings)
     if message.unreadable_count:
         notes.append(f"{message.unreadable_count} models could not be read")
@@ -121,23 +104,22 @@ def parse_user_status(encoded: str) -> UserStatus:
         MalformedError: it is no such message.
     """
     root = list(iter_fields(decode_base64(encoded)))
-    models: dict[str, ModelQuota] = {}
+    readings: dict[str, Reading] = {}
     unreadable_count = 0
     for group in iter_values(root, GROUP_FIELD):
         try:
-            encoded_models = list(iter_values(iter_fields(group), MODEL_FIELD))
+            models = list(iter_values(iter_fields(group), MODEL_FIELD))
         except MalformedError:
-            unreadable_count += 1
-            continue
-        for encoded_model in encoded_models:
+            models = [group]  # counts as one model that cannot be read
+        for model in models:
             try:
-                model = _parse_model(encoded_model)
+                reading = _parse_model(model)
             except MalformedError:
                 unreadable_count += 1
-            else:
-                if model:
-                    models[slugify(model.label)] = model
-    return UserStatus(_get_text(root, EMAIL_FIELD), tuple(models.values()), unreadable_count)
+                continue
+            if reading is not None:
+                readings[reading.window] = reading
+    return UserStatus(_get_text(root, EMAIL_FIELD), tuple(readings.values()), unreadable_count)
 
 
 def decode_base64(encoded: str) -> bytes:
@@ -151,18 +133,19 @@ def decode_base64(encoded: str) -> bytes:
         raise MalformedError("not base64") from None
 
 
-def _parse_model(encoded: bytes) -> ModelQuota | None:
+def _parse_model(encoded: bytes) -> Reading | None:
     """One model; None if it has no name or no quota."""
     fields = list(iter_fields(encoded))
     label, quotas = _get_text(fields, LABEL_FIELD), list(iter_values(fields, QUOTA_FIELD))
     if not label or not quotas:
         return None
-    quota = list(iter_fields(quotas[0]))
-    fractions_left = [to_float(each) for each in quota if each.number == FRACTION_FIELD]
-    resets = list(iter_values(quota, RESET_FIELD))
-    return ModelQuota(
-        label, fractions_left[-1] if fractions_left else None, _parse_timestamp(resets[-1]) if resets else None
-    )
+    fraction_left, resets_at = None, None
+    for field in iter_fields(quotas[0]):
+        if field.number == FRACTION_FIELD and not isinstance(field.value, bytes):
+            fraction_left = round(float(field.value), FLOAT32_DIGITS)
+        elif field.number == RESET_FIELD and isinstance(field.value, bytes):
+            resets_at = _parse_timestamp(field.value)
+    return parsing.make_reading(label, fraction_left, resets_at, source="cache")
 
 
 def _get_text(fields: Sequence[Field], number: int) -> str:
@@ -176,12 +159,8 @@ def _get_text(fields: Sequence[Field], number: int) -> str:
 def _parse_timestamp(encoded: bytes) -> datetime | None:
     """A Timestamp message; None if it is not one: only the reset time is lost."""
     try:
-        values = {each.number: each.value for each in iter_fields(encoded) if each.wire_type is WireType.VARINT}
+        values = {each.number: each.value for each in iter_fields(encoded)}
     except MalformedError:
         return None
-    seconds, nanos = values.get(1), values.get(2, 0)
-    if not isinstance(seconds, int) or not isinstance(nanos, int):
-        return None
-    if not 0 < seconds <= MAX_TIMESTAMP_S or nanos >= 10**9:
-        return None
-    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=nanos // 1000)
+    at, nanos = parsing.parse_timestamp(values.get(1)), parsing.parse_count(values.get(2, 0))
+    return None if at is None or nanos is None or nanos >= 10**9 else at + timedelta(microseconds=nanos // 1000)
