@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.credentials import HostInfo
-from watcher.credentials.antigravity import ANTIGRAVITY_POOLS, CLI_POOLS, find_accounts
+from watcher.credentials import HostInfo, files
+from watcher.credentials.gemini import ANTIGRAVITY_POOLS, CLI_POOLS, LIMITED_UNTIL_KEY, find_in_accounts
 from watcher.errors import NotSignedInError
 
 LATER_MS = 1_900_000_000_000
@@ -30,7 +30,7 @@ def account(name, **more):
 
 
 def names(found):
-    return [each.email.partition("@")[0] for each in found]
+    return [each.account_name.partition("@")[0] for each in found]
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,11 @@ def test_every_version_is_read_and_its_refusals_are_of_the_pool_that_they_name(
     path = write(
         tmp_path, {"version": version, "accounts": [account("a", addedAt=1, lastUsed=2, **limits)], "activeIndex": 0}
     )
-    (found,) = find_accounts(machine(tmp_path))
-    assert (found.email, found.refresh_token, found.project) == ("a@example.com", "1//a", "a-project")
-    assert found.path == str(path)
-    assert (found.get_refused_until(CLI_POOLS), found.get_refused_until(ANTIGRAVITY_POOLS)) == (cli, antigravity)
+    for pools, until in ((CLI_POOLS, cli), (ANTIGRAVITY_POOLS, antigravity)):
+        (found,) = find_in_accounts(machine(tmp_path), pools=pools)
+        assert (found.account, found.refresh_token, found.extra["project"]) == ("a@example.com", "1//a", "a-project")
+        assert found.path == str(path)
+        assert found.extra.get(LIMITED_UNTIL_KEY) == (until.isoformat() if until else None)
 
 
 def test_the_managed_project_is_the_fallback(tmp_path):
@@ -65,12 +66,12 @@ def test_the_managed_project_is_the_fallback(tmp_path):
         tmp_path,
         {"accounts": [account("a", projectId=" ", managedProjectId=" managed "), account("b", projectId=None)]},
     )
-    assert [each.project for each in find_accounts(machine(tmp_path))] == ["managed", ""]
+    assert [each.extra.get("project", "") for each in find_in_accounts(machine(tmp_path))] == ["managed", ""]
 
 
 def test_disabled_accounts_are_left_out(tmp_path):
     write(tmp_path, {"accounts": [account("a", enabled=False), account("b", enabled=True), account("c")]})
-    assert names(find_accounts(machine(tmp_path))) == ["b", "c"]
+    assert names(find_in_accounts(machine(tmp_path))) == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -86,12 +87,12 @@ def test_disabled_accounts_are_left_out(tmp_path):
 )
 def test_the_active_account_comes_first(tmp_path, index, order):
     write(tmp_path, {"accounts": [account(name) for name in "abc"], **index})
-    assert "".join(names(find_accounts(machine(tmp_path)))) == order
+    assert "".join(names(find_in_accounts(machine(tmp_path)))) == order
 
 
 def test_an_active_account_that_is_disabled_is_passed_over(tmp_path):
     write(tmp_path, {"accounts": [account("a"), account("b", enabled=False)], "activeIndex": 1})
-    assert names(find_accounts(machine(tmp_path))) == ["a"]
+    assert names(find_in_accounts(machine(tmp_path))) == ["a"]
 
 
 def test_of_one_email_the_login_used_last_counts_and_nameless_ones_stay(tmp_path):
@@ -103,7 +104,7 @@ def test_of_one_email_the_login_used_last_counts_and_nameless_ones_stay(tmp_path
         account("a", refreshToken="older", addedAt=5),
     ]
     write(tmp_path, {"accounts": accounts})
-    assert {each.refresh_token for each in find_accounts(machine(tmp_path))} == {"nameless 1", "new", "nameless 2"}
+    assert {each.refresh_token for each in find_in_accounts(machine(tmp_path))} == {"nameless 1", "new", "nameless 2"}
 
 
 def test_an_odd_entry_costs_only_itself(tmp_path):
@@ -111,7 +112,7 @@ def test_an_odd_entry_costs_only_itself(tmp_path):
         tmp_path,
         {"accounts": [None, {"email": "x"}, {"refreshToken": 7}, account("a", lastUsed="soon", enabled="yes")]},
     )
-    assert names(find_accounts(machine(tmp_path))) == ["a"]
+    assert names(find_in_accounts(machine(tmp_path))) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -126,20 +127,21 @@ def test_an_odd_entry_costs_only_itself(tmp_path):
 def test_an_unusable_file_is_an_error(tmp_path, content, trouble):
     path = write(tmp_path, content)
     with pytest.raises(NotSignedInError) as caught:
-        find_accounts(machine(tmp_path))
+        find_in_accounts(machine(tmp_path))
     assert str(caught.value) == f"{path} {trouble}: sign in again with `opencode auth login`"
 
 
 def test_no_file_and_no_accounts_are_no_logins(tmp_path):
-    assert find_accounts(machine(tmp_path)) == []
+    assert find_in_accounts(machine(tmp_path)) == []
     write(tmp_path, {"accounts": []})
-    assert find_accounts(machine(tmp_path)) == []
+    assert find_in_accounts(machine(tmp_path)) == []
 
 
-def test_a_file_that_is_being_replaced_is_looked_for_again(tmp_path):
+def test_a_file_that_is_being_replaced_is_looked_for_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "wait_for_writer", lambda: write(tmp_path, {"accounts": [account("a")]}))
     path = tmp_path / ".config/opencode/antigravity-accounts.json"
     path.with_name(f"{path.name}.lock").mkdir(parents=True)
-    found = find_accounts(machine(tmp_path), wait=lambda: write(tmp_path, {"accounts": [account("a")]}) and None)
+    found = find_in_accounts(machine(tmp_path))
     assert names(found) == ["a"]
 
 
@@ -157,10 +159,10 @@ def test_a_file_that_is_being_replaced_is_looked_for_again(tmp_path):
 def test_the_places_of_every_system(tmp_path, platform, env, folder):
     write(tmp_path, {"accounts": [account("a")]}, folder)
     env = {name: value.format(home=tmp_path) for name, value in env.items()}
-    assert names(find_accounts(machine(tmp_path, platform, **env))) == ["a"]
+    assert names(find_in_accounts(machine(tmp_path, platform, **env))) == ["a"]
 
 
 def test_another_file_may_be_named(tmp_path):
     write(tmp_path, {"accounts": [account("a")]})
     other = write(tmp_path, {"accounts": [account("b")]}, "other")
-    assert names(find_accounts(machine(tmp_path), str(other))) == ["b"]
+    assert names(find_in_accounts(machine(tmp_path), str(other))) == ["b"]

@@ -1,4 +1,4 @@
-"""Antigravity's state: the cache `state.vscdb`, and the Google accounts of an OpenCode plugin.
+"""Antigravity's logins: the cache `state.vscdb`, the login of Antigravity 2.x, and the running language server.
 
 Observed only; last checked 2026-11-22. The editor's folder is named `Antigravity`, or `Antigravity IDE` in newer
 builds; both may exist and one may lack the login. A portable editor keeps it beside its program, and `--user-data-dir`
@@ -6,26 +6,24 @@ anywhere: if the usual places have no login, the running editor's command line i
 again.
 
 Antigravity 2.x and its command-line tool `agy` keep their login in the system's keyring, or in
-`~/.gemini/antigravity-cli/antigravity-oauth-token`: `{token: {access_token, refresh_token, expiry (ISO)}}`. The plugin
-opencode-antigravity-auth keeps its accounts in `antigravity-accounts.json`.
+`~/.gemini/antigravity-cli/antigravity-oauth-token`: `{token: {access_token, refresh_token, expiry (ISO)}}`.
 """
 
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
 from watcher.core.model import Command, DatabaseQuery, QueryResult
-from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files, gemini
 from watcher.credentials.chatgpt import decode_claims
 from watcher.credentials.files import get_absolute_path, get_mapping, get_text
-from watcher.credentials.opencode import list_config_folders, parse_expiry
+from watcher.credentials.opencode import parse_expiry
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
 from watcher.system import clock
 
@@ -33,6 +31,7 @@ STATUS_KEY = "antigravityAuthStatus"
 OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can report that it exists
 ITEM_QUERY = "SELECT value FROM ItemTable WHERE key = ?"
 STATUS_AND_OAUTH_QUERY = f"SELECT ({ITEM_QUERY}), ({ITEM_QUERY})"
+DATABASE_KEY = "database"  # key of `Credential.extra`: the cache behind another login; "": none
 APP_FOLDERS = ("Antigravity", "Antigravity IDE")
 DATABASE_SUBPATH = Path("User", "globalStorage", "state.vscdb")
 _EDITOR_PROGRAM = re.compile(r".*?[/\\]antigravity(?: ide)?(?:\.exe|\.app[/\\]\S*)?\"?(?=\s|$)", re.IGNORECASE)
@@ -148,6 +147,7 @@ def _read_credential(host_info: HostInfo, path: Path) -> tuple[Rank, Credential]
 
 
 OWN_LOGIN_NAME, OWN_SIGN_IN_HINT = "Antigravity CLI", "run `agy` once"
+OWN_KEY = "own"  # key of `Credential.extra`: this is Antigravity's own login at Google
 TOKEN_FILE = Path(".gemini", "antigravity-cli", "antigravity-oauth-token")
 KEYRING_PATH = "keyring:gemini/antigravity"
 KEYRING_COMMANDS = {
@@ -169,7 +169,9 @@ def find_own_login(host_info: HostInfo) -> list[Credential]:
         UnusableSourceError: one of them cannot be used; it carries the login of the other.
     """
     return files.collect_credentials(
-        lambda: _find_in_keyring(host_info), lambda: find_in_token_file(host_info.home / TOKEN_FILE), stop_at_first=True
+        partial(_find_in_keyring, host_info),
+        partial(find_in_token_file, host_info, host_info.home / TOKEN_FILE),
+        stop_at_first=True,
     )
 
 
@@ -181,7 +183,7 @@ def _find_in_keyring(host_info: HostInfo) -> list[Credential]:
     content = files.decode_keyring_json(text)
     if text and not content:
         raise NotSignedInError(f"Antigravity: its login in the keyring cannot be read: {OWN_SIGN_IN_HINT}")
-    return _parse_own_login(content, KEYRING_PATH) if content else []
+    return _parse_own_login(host_info, content, KEYRING_PATH) if content else []
 
 
 def _read_keyring(host_info: HostInfo, command: tuple[str, ...]) -> str:
@@ -202,7 +204,7 @@ def _read_keyring(host_info: HostInfo, command: tuple[str, ...]) -> str:
     return text
 
 
-def find_in_token_file(path: Path) -> list[Credential]:
+def find_in_token_file(host_info: HostInfo, path: Path) -> list[Credential]:
     """The login of Antigravity 2.x or `agy` in a file; [] if there is no such file."""
     text = files.read_text(path, hint=OWN_SIGN_IN_HINT)
     if text is None:
@@ -210,10 +212,10 @@ def find_in_token_file(path: Path) -> list[Credential]:
     content = files.decode_keyring_json(text)
     if not content:
         raise NotSignedInError(f"{path} is not JSON: {OWN_SIGN_IN_HINT}")
-    return _parse_own_login(content, str(path))
+    return _parse_own_login(host_info, content, str(path))
 
 
-def _parse_own_login(content: dict[str, Any], path: str) -> list[Credential]:
+def _parse_own_login(host_info: HostInfo, content: dict[str, Any], path: str) -> list[Credential]:
     login = get_mapping(content, "token") or content
     token = get_text(login, "access_token", "accessToken")
     refresh_token = get_text(login, "refresh_token", "refreshToken")
@@ -232,7 +234,12 @@ def _parse_own_login(content: dict[str, Any], path: str) -> list[Credential]:
             expires_at=_parse_expiry(expiry),
             account=email.casefold(),
             account_name=email,
-            extra={} if email else {OWNER_UNKNOWN_KEY: "1"},
+            extra={
+                **gemini.build_extra(host_info, ""),
+                OWN_KEY: "yes",
+                DATABASE_KEY: "",
+                **({} if email else {OWNER_UNKNOWN_KEY: "yes"}),
+            },
         )
     ]
 
@@ -247,106 +254,14 @@ def _parse_expiry(value: object) -> datetime | None:
         return parse_expiry(value, None)
 
 
-# --- the accounts of the plugin opencode-antigravity-auth -------------------------------------------------------------
-
-
-ACCOUNTS_SOURCE_NAME = "OpenCode Antigravity accounts"
-SIGN_IN_HINT = "sign in again with `opencode auth login`"
-ACCOUNTS_FILE = "antigravity-accounts.json"
-CLI_POOLS, ANTIGRAVITY_POOLS = ("gemini-cli",), ("claude", "gemini-antigravity")
-
-
-class GoogleAccount(Struct, frozen=True, kw_only=True):
-    """One enabled Google account; the active one comes first."""
-
-    path: str
-    refresh_token: str
-    email: str = ""
-    project: str = ""
-    refused_until_by_pool: Mapping[str, datetime] = {}  # by pool or `pool:model`
-
-    def get_refused_until(self, pools: Collection[str]) -> datetime | None:
-        """Until when Google refuses the plugin in these pools, or for a model in them; None: it does not."""
-        times = (at for key, at in self.refused_until_by_pool.items() if key.partition(":")[0] in pools)
-        return max(times, default=None)
-
-
-def find_accounts(
-    host_info: HostInfo, path: str | None = None, wait: Callable[[], None] = files.wait_for_writer
-) -> list[GoogleAccount]:
-    """The enabled accounts, the active one first; [] if there is no file or none in it.
-
-    Raises:
-        NotSignedInError: the file exists and cannot be used.
-    """
-    usual = [folder / ACCOUNTS_FILE for folder in list_config_folders(host_info)]
-    for file in [Path(path)] if path is not None else usual:
-        content = files.read_json(file, hint=SIGN_IN_HINT)
-        if content is None and file.with_name(f"{file.name}.lock").exists():
-            wait()  # it is being replaced
-            content = files.read_json(file, hint=SIGN_IN_HINT)
-        if content is not None:
-            return _parse_accounts(content, file)
-    return []
-
-
-def _parse_accounts(content: Mapping[str, Any], path: Path) -> list[GoogleAccount]:
-    entries = content.get("accounts")
-    if not isinstance(entries, list):
-        raise NotSignedInError(f"{path} holds no list of accounts: {SIGN_IN_HINT}")
-    active = _get_active_index(content, len(entries))
-    newest: dict[object, tuple[int, dict[str, Any]]] = {}  # by email; an account without one by its index
-    for index, entry in enumerate(entries):
-        if isinstance(entry, dict) and get_text(entry, "refreshToken"):
-            key = get_text(entry, "email").casefold() or index
-            if key not in newest or _get_last_use(entry) > _get_last_use(newest[key][1]):
-                newest[key] = index, entry
-    if entries and not newest:
-        raise NotSignedInError(f"{path} holds no account that can be used: {SIGN_IN_HINT}")
-    enabled = [each for each in newest.values() if each[1].get("enabled", True) is not False]
-    enabled.sort(key=lambda each: (each[0] != active, each[0]))
-    return [
-        GoogleAccount(
-            path=str(path),
-            refresh_token=get_text(entry, "refreshToken"),
-            email=get_text(entry, "email"),
-            project=get_text(entry, "projectId", "managedProjectId"),
-            refused_until_by_pool=_parse_refusals(entry),
-        )
-        for _, entry in enabled
-    ]
-
-
-def _get_last_use(entry: Mapping[str, Any]) -> tuple[float, float]:
-    values = (entry.get("lastUsed"), entry.get("addedAt"))
-    used, added = (float(value) if isinstance(value, (int, float)) else 0.0 for value in values)
-    return used, added
-
-
-def _get_active_index(content: Mapping[str, Any], count: int) -> int:
-    """The index in use for Gemini, clamped to the list."""
-    for index in (get_mapping(content, "activeIndexByFamily").get("gemini"), content.get("activeIndex")):
-        if isinstance(index, int) and not isinstance(index, bool):
-            return min(max(index, 0), count - 1)
-    return 0
-
-
-def _parse_refusals(entry: Mapping[str, Any]) -> dict[str, datetime]:
-    """The times by the pools of version 3; before that, `gemini` was Antigravity's pool."""
-    limits = get_mapping(entry, "rateLimitResetTimes")
-    times = {"gemini-antigravity" if key == "gemini" else key: at for key, at in limits.items()}
-    if not times:  # version 1: one time for all pools
-        times = dict.fromkeys(ANTIGRAVITY_POOLS, entry.get("rateLimitResetTime"))
-    parsed = {key: parse_expiry(value, None) for key, value in times.items()}
-    return {key: at for key, at in parsed.items() if at is not None}
-
-
 # --- Finds Antigravity's language server among the processes of this user: nothing else names its port -----------
 
 
 SOURCE_NAME = "Antigravity server"
 ENDPOINTS_KEY = "bases"  # key of `Credential.extra`: JSON list of [address, token], best first
-NOT_RUNNING = Credential(provider="antigravity", source_name=SOURCE_NAME, path="process", extra={ENDPOINTS_KEY: "[]"})
+NOT_RUNNING = Credential(
+    provider="antigravity", source_name=SOURCE_NAME, path="process", extra={ENDPOINTS_KEY: "[]", DATABASE_KEY: ""}
+)
 PROC_PATH = Path("/proc")
 
 _LSOF_PORT = re.compile(r"TCP (?:127\.0\.0\.1|\*):(\d+) \(LISTEN\)")
@@ -384,7 +299,7 @@ def find_servers(host_info: HostInfo, proc_path: Path = PROC_PATH) -> list[Crede
             source_name=SOURCE_NAME,
             path=f"process {', '.join(pids)}",
             token=endpoints[0][1],
-            extra={ENDPOINTS_KEY: json.dumps(endpoints)},
+            extra={ENDPOINTS_KEY: json.dumps(endpoints), DATABASE_KEY: ""},
         )
     ]
 

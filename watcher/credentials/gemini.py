@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.credentials import Credential, HostInfo, antigravity, files, opencode
+from watcher.credentials import Credential, HostInfo, files, opencode
 from watcher.credentials.chatgpt import decode_claims
 from watcher.credentials.files import get_mapping, get_text
 from watcher.errors import NotSignedInError, UnsupportedError
@@ -59,33 +60,9 @@ def find_in_opencode(host_info: HostInfo, path: str | None = None) -> list[Crede
             token=entry.token,
             refresh_token=refresh,
             expires_at=entry.expires_at,
-            extra=_build_extra(host_info, project or managed),
+            extra=build_extra(host_info, project or managed),
         )
     ]
-
-
-def find_in_accounts(
-    host_info: HostInfo, path: str | None = None, pools: Collection[str] = antigravity.CLI_POOLS
-) -> list[Credential]:
-    """Every enabled account of opencode-antigravity-auth, and until when the plugin was refused in these pools."""
-    found = []
-    for account in antigravity.find_accounts(host_info, path):
-        extra = _build_extra(host_info, account.project)
-        until = account.get_refused_until(pools)
-        if until:
-            extra[LIMITED_UNTIL_KEY] = until.isoformat()
-        found.append(
-            Credential(
-                provider="gemini_cli",
-                source_name=antigravity.ACCOUNTS_SOURCE_NAME,
-                path=account.path,
-                refresh_token=account.refresh_token,
-                account=account.email.casefold(),
-                account_name=account.email,
-                extra=extra,
-            )
-        )
-    return found
 
 
 def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
@@ -115,7 +92,7 @@ def find_in_cli(host_info: HostInfo, path: str | None = None) -> list[Credential
     identity = decode_claims(get_text(content, "id_token"))
     email, subject = get_text(identity, "email"), get_text(identity, "sub")
     extra = {
-        **_build_extra(host_info, get_text(content, "project_id", "quota_project_id"), identity.get("aud")),
+        **build_extra(host_info, get_text(content, "project_id", "quota_project_id"), identity.get("aud")),
         "subject": subject,
         "scopes": get_text(content, "scope"),
         "id_token": get_text(content, "id_token"),
@@ -134,6 +111,89 @@ def find_in_cli(host_info: HostInfo, path: str | None = None) -> list[Credential
             extra={name: value for name, value in extra.items() if value},
         )
     ]
+
+
+# --- the accounts of the plugin opencode-antigravity-auth -------------------------------------------------------------
+
+
+ACCOUNTS_FILE = "antigravity-accounts.json"
+ACCOUNTS_SIGN_IN_HINT = "sign in again with `opencode auth login`"
+CLI_POOLS, ANTIGRAVITY_POOLS = ("gemini-cli",), ("claude", "gemini-antigravity", "gemini")
+"""Names of the quotas in `rateLimitResetTimes`; before version 3 Antigravity's was `gemini`."""
+
+
+def find_in_accounts(
+    host_info: HostInfo, path: str | None = None, pools: Collection[str] = CLI_POOLS
+) -> list[Credential]:
+    """The enabled accounts, the active one first, with until when the plugin was refused in these pools.
+
+    Raises:
+        NotSignedInError: the file exists and cannot be used.
+    """
+    usual = [folder / ACCOUNTS_FILE for folder in opencode.list_config_folders(host_info)]
+    for file in [Path(path)] if path is not None else usual:
+        content = files.read_json(file, hint=ACCOUNTS_SIGN_IN_HINT)
+        if content is None and file.with_name(f"{file.name}.lock").exists():
+            files.wait_for_writer()  # it is being replaced
+            content = files.read_json(file, hint=ACCOUNTS_SIGN_IN_HINT)
+        if content is not None:
+            entries = _list_enabled_entries(content, file)
+            return [_make_account_credential(host_info, file, each, pools) for each in entries]
+    return []
+
+
+def _make_account_credential(
+    host_info: HostInfo, path: Path, entry: Mapping[str, Any], pools: Collection[str]
+) -> Credential:
+    email, extra = get_text(entry, "email"), build_extra(host_info, get_text(entry, "projectId", "managedProjectId"))
+    # version 1 has one time for all of Antigravity's pools
+    limits = get_mapping(entry, "rateLimitResetTimes") or {"claude": entry.get("rateLimitResetTime")}
+    times = (opencode.parse_expiry(at, None) for key, at in limits.items() if key.partition(":")[0] in pools)
+    until = max(filter(None, times), default=None)
+    return Credential(
+        provider="gemini_cli",
+        source_name="OpenCode Antigravity accounts",
+        path=str(path),
+        refresh_token=get_text(entry, "refreshToken"),
+        account=email.casefold(),
+        account_name=email,
+        extra={**extra, LIMITED_UNTIL_KEY: until.isoformat()} if until else extra,
+    )
+
+
+def _list_enabled_entries(content: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+    """The entries that can be used, the active one first, of one email the one used last."""
+    entries = content.get("accounts")
+    if not isinstance(entries, list):
+        raise NotSignedInError(f"{path} holds no list of accounts: {ACCOUNTS_SIGN_IN_HINT}")
+    active = _get_active_index(content, len(entries))
+    newest: dict[object, tuple[int, dict[str, Any]]] = {}  # by email; an account without one by its index
+    for index, entry in enumerate(entries):
+        if isinstance(entry, dict) and get_text(entry, "refreshToken"):
+            key = get_text(entry, "email").casefold() or index
+            if key not in newest or _get_last_use(entry) > _get_last_use(newest[key][1]):
+                newest[key] = index, entry
+    if entries and not newest:
+        raise NotSignedInError(f"{path} holds no account that can be used: {ACCOUNTS_SIGN_IN_HINT}")
+    enabled = [each for each in newest.values() if each[1].get("enabled", True) is not False]
+    return [entry for _, entry in sorted(enabled, key=lambda each: (each[0] != active, each[0]))]
+
+
+def _get_last_use(entry: Mapping[str, Any]) -> tuple[float, float]:
+    values = (entry.get("lastUsed"), entry.get("addedAt"))
+    used, added = (float(value) if isinstance(value, (int, float)) else 0.0 for value in values)
+    return used, added
+
+
+def _get_active_index(content: Mapping[str, Any], count: int) -> int:
+    """The index in use for Gemini, clamped to the list."""
+    for index in (get_mapping(content, "activeIndexByFamily").get("gemini"), content.get("activeIndex")):
+        if isinstance(index, int) and not isinstance(index, bool):
+            return min(max(index, 0), count - 1)
+    return 0
+
+
+# --- merging ----------------------------------------------------------------------------------------------------------
 
 
 def merge_duplicates(credentials: Sequence[Credential], env: Mapping[str, str]) -> list[Credential]:
@@ -181,7 +241,7 @@ def _require_google_login(path: Path) -> None:
         )
 
 
-def _build_extra(host_info: HostInfo, project: str, audience: object = None) -> dict[str, str]:
+def build_extra(host_info: HostInfo, project: str, audience: object = None) -> dict[str, str]:
     """What a poll needs beside the tokens: the project and the clients, the one that issued the login first."""
     named = find_clients(host_info.env)
     issuers = audience if isinstance(audience, list) else [audience]

@@ -104,7 +104,7 @@ def asked(home, server, overrides=None, env=CLIENT):
 
 
 def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
-    path = cache(tmp_path)
+    cache(tmp_path)
     accounts(tmp_path, "other@x.io", "me@x.io", active=1)
     server = FakeServer(fetchAvailableModels=MODELS)
     snapshot = asked(tmp_path, server)
@@ -119,7 +119,7 @@ def test_signed_out_in_the_cache_the_active_account_is_asked_for(tmp_path):
     assert snapshot.readings[0].resets_at == datetime(2026, 11, 23, tzinfo=UTC)
     assert all(each.low_confidence for each in snapshot.readings)
     assert not any(each.stale for each in snapshot.readings)
-    assert f"signed out: no login in {path}" in snapshot.note
+    assert "there is no login in Antigravity's cache" in snapshot.note
     assert server.methods() == ["token", "retrieveUserQuotaSummary", "fetchAvailableModels"]
     assert server.asked[0].form["refresh_token"] == "1//me@x.io"
     assert server.asked[1].json == {"project": "project-1"}
@@ -225,7 +225,7 @@ def test_a_named_accounts_file_replaces_any_cache(tmp_path, damage):
     named = Overrides(accounts=accounts(tmp_path, "me@x.io", path="elsewhere.json"))
     snapshot = asked(tmp_path, FakeServer(fetchAvailableModels=MODELS), named)
     assert (snapshot.account, snapshot.plan) == ("me@x.io", PLAN_NAME)
-    assert ("damaged" if damage else "no cache was found") in snapshot.note
+    assert "there is no login in Antigravity's cache" in snapshot.note
 
 
 def test_without_a_cache_and_without_a_named_file_there_is_no_login(tmp_path):
