@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from watcher.core.model import CommandResult
-from watcher.credentials import HostInfo, antigravity
+from watcher.credentials import HostInfo, antigravity, keyrings
 from watcher.credentials.files import UnusableSourceError
 from watcher.system import process
 
@@ -21,7 +21,7 @@ UTF16 = TEXT.encode("utf-16-le")
 
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch):
-    monkeypatch.setattr(antigravity, "_keyring_reads", {})
+    monkeypatch.setattr(keyrings, "_reads", {})
 
 
 def machine(home, run, platform="linux"):

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from watcher.core.model import CommandResult
-from watcher.credentials import HostInfo, claude_code
+from watcher.credentials import HostInfo, claude_code, keyrings
 from watcher.credentials.files import UnusableSourceError
 from watcher.errors import NotSignedInError
 
@@ -38,9 +38,9 @@ def write(path: Path, content) -> Path:
 
 @pytest.fixture(autouse=True)
 def _empty_cache():
-    claude_code._keychain_cache.clear()
+    keyrings._reads.clear()
     yield
-    claude_code._keychain_cache.clear()
+    keyrings._reads.clear()
 
 
 def test_the_login_is_read_with_all_its_fields(tmp_path):
@@ -251,28 +251,38 @@ def test_other_systems_have_no_keychain(tmp_path):
     )
 
 
-def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_path):
-    security = Security(Claude_Code_credentials="first")
-    info = machine(tmp_path, "darwin", security)
-    cache: dict = {}
-
-    def ask(service, now_s):
-        return claude_code.read_keychain(info, service, cache=cache, now_s=now_s)
-
-    assert ask("Claude Code-credentials", 0) == "first"
-    security.held["Claude Code credentials"] = "second"
-    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_TTL_S - 1) == "first"
-    assert ask("Claude Code-credentials", claude_code.KEYCHAIN_TTL_S) == "second"
-    assert ask("Claude Code", 0) is None
-    security.held["Claude Code"] = "granted"
-    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_TTL_S - 1) is None
-    assert ask("Claude Code", claude_code.KEYCHAIN_REFUSED_TTL_S) == "granted"
-    assert len(security.asked) == 4
+@pytest.fixture
+def seconds(monkeypatch):
+    """The clock that counts since the machine started."""
+    at = [1000.0]
+    monkeypatch.setattr(keyrings.clock, "monotonic_s", lambda: at[0])
+    return at
 
 
-def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, monkeypatch):
-    seconds, at = [1000.0], [datetime(2026, 1, 29, 23, 30, tzinfo=UTC)]  # the login ends at 23:32:43
-    monkeypatch.setattr(claude_code.clock, "monotonic_s", lambda: seconds[0])
+def test_the_keychain_is_asked_seldom_and_after_a_refusal_more_seldom_still(tmp_path, seconds):
+    exit_codes = {"Claude Code-credentials": 0, "Claude Code": 51}
+    asked = []
+
+    def run(command):
+        asked.append(command.argv[3])
+        return CommandResult(exit_code=exit_codes[command.argv[3]], stdout=f"{len(asked)}\n")
+
+    def ask(service, passed_s):
+        seconds[0] += passed_s
+        return keyrings.read_keychain(machine(tmp_path, "darwin", run), service)
+
+    assert ask("Claude Code-credentials", 0) == "1"
+    assert ask("Claude Code-credentials", keyrings.TTL_S - 1) == "1"
+    assert ask("Claude Code-credentials", 1) == "2"
+    with pytest.raises(NotSignedInError, match="the keyring asks for a password"):
+        ask("Claude Code", 0)
+    exit_codes["Claude Code"] = 0
+    assert ask("Claude Code", keyrings.REFUSED_TTL_S - 1) == ""
+    assert ask("Claude Code", 1) == "4"
+
+
+def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, monkeypatch, seconds):
+    at = [datetime(2026, 1, 29, 23, 30, tzinfo=UTC)]  # the login ends at 23:32:43
     monkeypatch.setattr(claude_code.clock, "utc_now", lambda: at[0])
     security = Security(Claude_Code_credentials=json.dumps({"claudeAiOauth": LOGIN}))
     info = machine(tmp_path, "darwin", security)
@@ -292,21 +302,22 @@ def test_a_login_that_has_ended_is_looked_for_again_within_a_minute(tmp_path, mo
     assert len(security.asked) == 2
 
 
-def test_after_a_refusal_the_keychain_is_asked_again_but_not_twice_a_minute(tmp_path):
-    security, cache = Security(Claude_Code_credentials="old"), {}
+def test_after_a_refused_token_the_keychain_is_asked_again_but_not_twice_a_minute(tmp_path, seconds):
+    security = Security(Claude_Code_credentials="old")
     usual = machine(tmp_path, "darwin", security)
     fresh = replace(usual, force_refresh=True)
 
-    def ask(info, now_s):
-        return claude_code.read_keychain(info, "Claude Code-credentials", cache=cache, now_s=now_s)
+    def ask(info, passed_s):
+        seconds[0] += passed_s
+        return keyrings.read_keychain(info, "Claude Code-credentials")
 
     assert ask(usual, 0) == "old"
     security.held["Claude Code credentials"] = "new"
-    assert (ask(fresh, 59), ask(usual, 90), ask(fresh, 61), ask(usual, 62)) == ("old", "old", "new", "new")
+    assert (ask(fresh, 59), ask(usual, 31), ask(fresh, 0), ask(usual, 1)) == ("old", "old", "new", "new")
     del security.held["Claude Code credentials"]
-    assert ask(fresh, 121) is None
-    assert ask(fresh, 500) is None
-    assert len(security.asked) == 3, "a refusal is a refusal"
+    assert ask(fresh, 60) == ""
+    assert ask(fresh, 500) == ""
+    assert len(security.asked) == 3, "without an entry it is asked every ten minutes"
 
 
 def test_a_login_that_stays_ended_does_not_ask_the_keychain_at_every_look(tmp_path):
@@ -317,11 +328,13 @@ def test_a_login_that_stays_ended_does_not_ask_the_keychain_at_every_look(tmp_pa
     assert security.asked == ["Claude Code-credentials"]
 
 
-def test_an_unanswered_dialog_is_a_refusal(tmp_path):
-    def silent(command):
-        return CommandResult(exit_code=None, stdout="", stderr=f"killed after {command.timeout_s} s")
-
-    assert claude_code.find_claude_code_credentials(machine(tmp_path, "darwin", silent)) == []
+def test_an_unanswered_dialog_is_reported_once(tmp_path):
+    info = machine(tmp_path, "darwin", lambda _: CommandResult(exit_code=None, stdout="", timed_out=True))
+    with pytest.raises(UnusableSourceError, match="the keyring asks for a password: unlock it"):
+        claude_code.find_claude_code_credentials(info)
+    with pytest.raises(UnusableSourceError, match="the keyring asks for a password: unlock it"):
+        claude_code.find_claude_code_credentials(info)  # the older service
+    assert claude_code.find_claude_code_credentials(info) == []
 
 
 def sign_in(folder: Path, token: str, email: str, **fields) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.credentials.homes import jwt, write
 from tests.credentials.servers import SERVERS
 from watcher.core.model import Command, CommandResult
-from watcher.credentials import HostInfo, chatgpt, claude_code, codex
+from watcher.credentials import HostInfo, chatgpt, codex, keyrings
 from watcher.errors import NotSignedInError
 
 USUAL = ".codex/auth.json"
@@ -25,9 +25,9 @@ def machine(home: Path, platform: str = "linux", run=nowhere, **env: str) -> Hos
 
 @pytest.fixture(autouse=True)
 def _no_memory():
-    claude_code._keychain_cache.clear()
+    keyrings._reads.clear()
     yield
-    claude_code._keychain_cache.clear()
+    keyrings._reads.clear()
 
 
 def keychain(payload, asked=None):
@@ -35,7 +35,7 @@ def keychain(payload, asked=None):
 
     def run(command: Command) -> CommandResult:
         assert command.argv == ("/usr/bin/security", "find-generic-password", "-s", "Codex Auth", "-w")
-        assert command.timeout_s == claude_code.KEYCHAIN_TIMEOUT_S
+        assert command.timeout_s == keyrings.TIMEOUT_S
         if asked is not None:
             asked.append(command)
         return CommandResult(exit_code=44 if payload is None else 0, stdout=f"{payload}\n", stderr="")

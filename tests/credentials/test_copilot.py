@@ -6,7 +6,7 @@ import json
 import pytest
 
 from watcher.core.model import CommandResult
-from watcher.credentials import HostInfo, claude_code, copilot
+from watcher.credentials import HostInfo, copilot, keyrings
 from watcher.credentials.files import UnusableSourceError
 from watcher.errors import NotSignedInError
 from watcher.providers import Overrides
@@ -145,10 +145,7 @@ def test_github_cli_with_the_token_in_the_keyring_is_no_login_and_no_trouble(tmp
 
 
 def test_the_keychain_is_asked_on_macos_alone_and_seldom(tmp_path, monkeypatch):
-    monkeypatch.setattr(claude_code, "_keychain_cache", {})
-    monkeypatch.setattr(
-        claude_code.read_keychain, "__kwdefaults__", {**claude_code.read_keychain.__kwdefaults__, "cache": {}}
-    )
+    monkeypatch.setattr(keyrings, "_reads", {})
     asked = []
 
     def run(command):
@@ -165,9 +162,7 @@ def test_the_keychain_is_asked_on_macos_alone_and_seldom(tmp_path, monkeypatch):
 
 def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, monkeypatch):
     """Its tokens are often refused: one must not be reported as a failure beside a login that works."""
-    monkeypatch.setattr(
-        claude_code.read_keychain, "__kwdefaults__", {**claude_code.read_keychain.__kwdefaults__, "cache": {}}
-    )
+    monkeypatch.setattr(keyrings, "_reads", {})
     write(tmp_path, ".config/gh/hosts.yml", GH)
     everywhere = [("GitHub CLI", "gho_octo"), ("GitHub CLI", "gho_second"), ("GitHub CLI", "gho_acme")]
     assert [login[:2] for login in found(machine(tmp_path))] == everywhere
@@ -186,9 +181,7 @@ def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, m
 
 
 def test_a_keychain_entry_that_cannot_be_unpacked_is_no_login_and_hides_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        claude_code.read_keychain, "__kwdefaults__", {**claude_code.read_keychain.__kwdefaults__, "cache": {}}
-    )
+    monkeypatch.setattr(keyrings, "_reads", {})
     packed = {"copilot-cli": "go-keyring-base64:!", "gh:github.com": "go-keyring-base64:/w=="}
     mac = machine(tmp_path, "darwin", lambda command: CommandResult(exit_code=0, stdout=packed[command.argv[3]]))
     write(tmp_path, ".config/github-copilot/hosts.json", {"github.com": {"user": "octocat", "oauth_token": "gho_b"}})

@@ -171,8 +171,8 @@ def test_a_renewed_login_in_the_keychain_is_tried_as_soon_as_the_old_one_is_refu
     def alive_s():
         return world.machine.alive.total_seconds()
 
-    tool._keychain_cache.clear()
-    monkeypatch.setattr(tool.clock, "monotonic_s", alive_s)
+    tool.keyrings._reads.clear()
+    monkeypatch.setattr(tool.keyrings.clock, "monotonic_s", alive_s)
     world.login({})
     world.platform = "darwin"
     usage, good = world.answers["/api/oauth/usage"], ["old"]
@@ -185,7 +185,7 @@ def test_a_renewed_login_in_the_keychain_is_tried_as_soon_as_the_old_one_is_refu
     good[0] = "new"
     sign_in("sk-ant-oat01-new")
     world.check()
-    tool._keychain_cache.clear()
+    tool.keyrings._reads.clear()
     assert rows(world) == {"": None}
 
 

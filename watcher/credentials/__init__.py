@@ -5,7 +5,7 @@ exists and cannot be used raises a `ProviderError` whose one line names the file
 is written, moved or locked, and no token is refreshed here.
 
 `opencode` keeps logins of every provider; `claude_code`, `codex` (with `chatgpt`), `copilot`, `gemini` and
-`antigravity` are the tools' own. `files` reads files and asks several places.
+`antigravity` are the tools' own. `files` reads files and asks several places, `keyrings` the system's keyring.
 """
 
 from collections.abc import Mapping

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from watcher.core.model import Command, DatabaseQuery, QueryResult
-from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files, gemini
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files, gemini, keyrings
 from watcher.credentials.chatgpt import decode_claims
 from watcher.credentials.files import get_absolute_path, get_mapping, get_text
 from watcher.credentials.opencode import parse_expiry
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
-from watcher.system import clock
 
 STATUS_KEY = "antigravityAuthStatus"
 OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can report that it exists
@@ -150,16 +149,8 @@ OWN_LOGIN_NAME, OWN_SIGN_IN_HINT = "Antigravity CLI", "run `agy` once"
 OWN_KEY = "own"  # key of `Credential.extra`: this is Antigravity's own login at Google
 TOKEN_FILE = Path(".gemini", "antigravity-cli", "antigravity-oauth-token")
 KEYRING_PATH = "keyring:gemini/antigravity"
-KEYRING_COMMANDS = {
-    "darwin": ("/usr/bin/security", "find-generic-password", "-s", "gemini", "-a", "antigravity", "-w"),
-    "linux": ("secret-tool", "lookup", "service", "gemini", "username", "antigravity"),
-}
+KEYRING_COMMAND = ("secret-tool", "lookup", "service", "gemini", "username", "antigravity")
 WINDOWS_CREDENTIAL = "gemini:antigravity"  # as go-keyring names a generic credential
-KEYRING_TIMEOUT_S = 2.0
-KEYRING_TTL_S = 60.0
-KEYRING_REFUSED_TTL_S = 6 * 3600.0
-LOCKED_EXIT_CODES = (36, 51, 128)  # of macOS' `security`: it may not ask, access refused, cancelled
-_keyring_reads: dict[Path, tuple[float, str]] = {}  # home -> when it may be read again, and what it held
 
 
 def find_own_login(host_info: HostInfo) -> list[Credential]:
@@ -177,31 +168,15 @@ def find_own_login(host_info: HostInfo) -> list[Credential]:
 
 def _find_in_keyring(host_info: HostInfo) -> list[Credential]:
     if host_info.platform == "win32":
-        text = files.decode_text(host_info.read_credential(WINDOWS_CREDENTIAL))
+        text = host_info.read_credential(WINDOWS_CREDENTIAL).replace(b"\0", b"").decode(errors="replace")
+    elif host_info.platform == "darwin":
+        text = keyrings.read_keychain(host_info, "gemini", "-a", "antigravity", ttl_s=keyrings.RENEWED_TTL_S)
     else:
-        text = _read_keyring(host_info, KEYRING_COMMANDS["darwin" if host_info.platform == "darwin" else "linux"])
-    content = files.decode_keyring_json(text)
+        text = keyrings.read_keyring(host_info, KEYRING_COMMAND, ttl_s=keyrings.RENEWED_TTL_S)
+    content = keyrings.decode_json(text)
     if text and not content:
         raise NotSignedInError(f"Antigravity: its login in the keyring cannot be read: {OWN_SIGN_IN_HINT}")
     return _parse_own_login(host_info, content, KEYRING_PATH) if content else []
-
-
-def _read_keyring(host_info: HostInfo, command: tuple[str, ...]) -> str:
-    """What the keyring holds, "" for nothing. A keyring that is locked is reported once, then left alone for hours."""
-    again_at_s, text = _keyring_reads.get(host_info.home, (0.0, ""))
-    if again_at_s > clock.monotonic_s() and not (text and host_info.force_refresh):
-        return text
-    result = host_info.run_command(Command(argv=command, timeout_s=KEYRING_TIMEOUT_S))
-    is_locked = result.timed_out or (host_info.platform == "darwin" and result.exit_code in LOCKED_EXIT_CODES)
-    text = result.stdout.strip() if result.exit_code == 0 else ""
-    ttl_s = KEYRING_REFUSED_TTL_S if is_locked else KEYRING_TTL_S
-    _keyring_reads[host_info.home] = clock.monotonic_s() + ttl_s, text
-    if is_locked:
-        raise NotSignedInError(
-            "Antigravity: the keyring asks for a password: unlock it and start this program again,"
-            ' or set source = "cache" under [providers.antigravity]'
-        )
-    return text
 
 
 def find_in_token_file(host_info: HostInfo, path: Path) -> list[Credential]:
@@ -209,7 +184,7 @@ def find_in_token_file(host_info: HostInfo, path: Path) -> list[Credential]:
     text = files.read_text(path, hint=OWN_SIGN_IN_HINT)
     if text is None:
         return []
-    content = files.decode_keyring_json(text)
+    content = keyrings.decode_json(text)
     if not content:
         raise NotSignedInError(f"{path} is not JSON: {OWN_SIGN_IN_HINT}")
     return _parse_own_login(host_info, content, str(path))

@@ -12,14 +12,13 @@ single-use, and using it would sign the user out.
 import contextlib
 import re
 import unicodedata
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from watcher.core.model import Command
-from watcher.credentials import Credential, HostInfo, files, opencode
+from watcher.credentials import Credential, HostInfo, files, keyrings, opencode
 from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text
 from watcher.errors import NotSignedInError
 from watcher.system import clock
@@ -30,17 +29,11 @@ SIGN_IN_HINT = "run `claude` once"
 LOGIN_FILE = ".credentials.json"
 TOKEN_VARIABLES = ("CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_ACCESS_TOKEN")
 KEYCHAIN_SERVICES = ("Claude Code-credentials", "Claude Code")
-KEYCHAIN_TIMEOUT_S = 5.0
-KEYCHAIN_TTL_S = 600.0  # a Keychain may open a dialog at each reading
-KEYCHAIN_REFUSED_TTL_S = 6 * 3600.0
-KEYCHAIN_EXPIRED_TTL_S = 60.0  # Claude Code itself does not work with an expired login, so it may have renewed it
 
 _BARE_TOKEN = re.compile(r"sk-ant-oat\d\d-[\w-]+", re.ASCII)
 _LOGIN_KEYS = ("claudeAiOauth", "claudeAiOAuth", "claudeOAuth", "oauth", "anthropic")
 _TOKEN_KEYS = ("accessToken", "access", "token", "oauthToken")
 _PLAN_NAMES = {"default_claude_max_5x": "Max 5x", "default_claude_max_20x": "Max 20x", "claude_pro": "Pro"}
-
-_keychain_cache: dict[str, tuple[float, str | None]] = {}
 
 
 def find_claude_code_credentials(host_info: HostInfo, path: str | None = None) -> list[Credential]:
@@ -173,8 +166,8 @@ def _find_in_keychain(host_info: HostInfo, services: tuple[str, ...], account: d
     """The Keychain's login; an expired one is read again sooner."""
     for service in services if host_info.platform == "darwin" else ():
         path = f"keychain:{service}"
-        for ttl_s in (KEYCHAIN_TTL_S, KEYCHAIN_EXPIRED_TTL_S):
-            login = _parse_payload(read_keychain(host_info, service, ttl_s=ttl_s) or "")
+        for ttl_s in (keyrings.TTL_S, keyrings.RENEWED_TTL_S):
+            login = _parse_payload(keyrings.read_keychain(host_info, service, ttl_s=ttl_s))
             found = [] if login is None else [_make_credential(login, path, account, None)]
             if not found or found[0].expires_at is None or found[0].expires_at > clock.utc_now():
                 break
@@ -183,33 +176,11 @@ def _find_in_keychain(host_info: HostInfo, services: tuple[str, ...], account: d
     return []
 
 
-def read_keychain(
-    host_info: HostInfo,
-    service: str,
-    *,
-    cache: MutableMapping[str, tuple[float, str | None]] = _keychain_cache,
-    now_s: float | None = None,
-    ttl_s: float = KEYCHAIN_TTL_S,
-) -> str | None:
-    """What the macOS Keychain holds for that service; None if nothing, or if it refused. The answer is cached."""
-    now_s = clock.monotonic_s() if now_s is None else now_s
-    if service in cache:
-        read_at_s, payload = cache[service]
-        ttl_s = min(ttl_s, KEYCHAIN_EXPIRED_TTL_S) if host_info.force_refresh else ttl_s
-        if now_s - read_at_s < (ttl_s if payload else KEYCHAIN_REFUSED_TTL_S):
-            return payload
-    argv = ("/usr/bin/security", "find-generic-password", "-s", service, "-w")
-    result = host_info.run_command(Command(argv=argv, timeout_s=KEYCHAIN_TIMEOUT_S))
-    payload = result.stdout.strip() if result.exit_code == 0 else None
-    cache[service] = (now_s, payload)
-    return payload
-
-
 def _parse_payload(text: str) -> dict[str, Any] | None:
     """A login from JSON, JSON as hex digits, or a bare token."""
     if _BARE_TOKEN.fullmatch(text):
         return {"accessToken": text}
-    login = _find_login(files.decode_keyring_json(text))
+    login = _find_login(keyrings.decode_json(text))
     return login if login is not None and get_text(login, *_TOKEN_KEYS) else None
 
 

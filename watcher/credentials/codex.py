@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from watcher.credentials import Credential, HostInfo, chatgpt, files, opencode
-from watcher.credentials.claude_code import read_keychain
+from watcher.credentials import Credential, HostInfo, chatgpt, files, keyrings, opencode
 from watcher.credentials.files import collect_credentials, get_id, get_text
 from watcher.errors import NotSignedInError
 
@@ -55,7 +54,7 @@ def find_codex_credentials(host_info: HostInfo, path: str | None = None) -> list
     file = Path(path) if path is not None else (Path(home) if home else host_info.home / ".codex") / "auth.json"
     content, source = files.read_json(file, hint=SIGN_IN_HINT), str(file)
     if content is None and path is None and not home and host_info.platform == "darwin":
-        content = files.decode_keyring_json(read_keychain(host_info, KEYCHAIN_SERVICE) or "")
+        content = keyrings.decode_json(keyrings.read_keychain(host_info, KEYCHAIN_SERVICE))
         source = f"keychain:{KEYCHAIN_SERVICE}"
     return [] if content is None else _parse_auth_file(content, source, _read_base_url(file.with_name("config.toml")))
 

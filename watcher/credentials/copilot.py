@@ -6,7 +6,6 @@ Copilot CLI's macOS Keychain entry `copilot-cli`; the editors' `hosts.json` and 
 """
 
 import re
-from base64 import b64decode
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.credentials import Credential, HostInfo, files, opencode
-from watcher.credentials.claude_code import read_keychain
+from watcher.credentials import Credential, HostInfo, files, keyrings, opencode
 from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text
 from watcher.errors import NotSignedInError
 
@@ -24,7 +22,6 @@ DEFAULT_HOST = "github.com"
 GH_SOURCE_NAME = "GitHub CLI"
 KEYCHAIN_SERVICES = {"copilot-cli": "Copilot CLI", "gh:github.com": GH_SOURCE_NAME}  # service -> source name
 _GITHUB_TOKEN = re.compile(r"gh[a-z]_|github_pat_")  # how GitHub's tokens begin
-_BASE64_PREFIX = "go-keyring-base64:"
 _YAML_LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<key>[^#:\s][^:]*|\"[^\"]+\"):\s*(?P<value>.*?)\s*$")
 
 
@@ -57,20 +54,10 @@ def find_in_keychain(host_info: HostInfo) -> list[Credential]:
         return []
     found = []
     for service, source_name in KEYCHAIN_SERVICES.items():
-        token = _decode_token(read_keychain(host_info, service) or "")
+        token = keyrings.decode_secret(keyrings.read_keychain(host_info, service))
         if token:
             found.append(make_credential(source_name, f"keychain:{service}", token))
     return found
-
-
-def _decode_token(token: str) -> str:
-    """The token as it is sent; "" if its encoding is broken."""
-    if not token.startswith(_BASE64_PREFIX):
-        return token
-    try:
-        return b64decode(token.removeprefix(_BASE64_PREFIX) + "==").decode().strip()
-    except ValueError:
-        return ""
 
 
 def find_in_editors(host_info: HostInfo) -> list[Credential]:

@@ -4,11 +4,9 @@ A tool may be writing the file right now: a text that does not parse is read aga
 is written, locked or created.
 """
 
-import binascii
 import errno
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -160,28 +158,6 @@ def collect_credentials(
     if errors:
         raise UnusableSourceError(select(found), errors)
     return select(found)
-
-
-def decode_keyring_json(text: str) -> dict[str, Any]:
-    """The JSON object in a keyring's text: plain, as hex digits, or `go-keyring-base64:`; in UTF-8 or UTF-16LE.
-
-    {} for anything else.
-    """
-    text = text.replace("\0", "").lstrip("\ufeff\ufffd").strip()  # UTF-16 that was read as UTF-8
-    try:
-        if re.fullmatch(r"([0-9a-fA-F]{2})+", text):
-            text = decode_text(bytes.fromhex(text))
-        if text.startswith("go-keyring-base64:"):
-            text = decode_text(binascii.a2b_base64(text.partition(":")[2]))
-        value = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def decode_text(data: bytes) -> str:
-    """The text of a keyring's bytes, in UTF-8 or UTF-16LE."""
-    return data.decode("utf-16-le" if b"\0" in data else "utf-8", "replace").lstrip("\ufeff").strip()
 
 
 def short_hash(secret: str) -> str:

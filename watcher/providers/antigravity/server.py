@@ -26,7 +26,7 @@ EDITOR_METADATA = {
 }
 SUCCESS_CODES = (None, 0, "0", "ok", "success")  # values of `code`; any other under status 200 is a refusal
 REFUSED_STATUSES = (401, 403)  # a wrong token
-UNSUPPORTED_STATUSES = (404, 405, 501)  # a method that this build does not have
+PROBED_STATUSES = (200, 404, 405, 501)  # of a server that answers the probe, or does not have it in its build
 LENGTHS = {"weekly": parsing.WEEK_S, "5h": 5 * parsing.HOUR_S, "five_hour": 5 * parsing.HOUR_S}  # by `window`
 LENGTH_PATTERNS = (
     (re.compile(r"\b(session|5h|5 hours?|five hours?)\b"), 5 * parsing.HOUR_S),
@@ -68,20 +68,16 @@ def fetch_server_usage(credential: Credential) -> Generator[Request, Response, S
 
 
 def _find_working_endpoint(endpoints: list[Endpoint]) -> Generator[Request, Response, tuple[Endpoint, datetime]]:
-    """The first address that accepts the probe, else the first where a server does not know the method; and when."""
-    is_refused, spare = False, None
+    """The first address where a server answers the probe; and when."""
+    is_refused = False
     for endpoint in endpoints:
         try:
             response = yield _build_request(endpoint, "GetUnleashData", EDITOR_METADATA, timeout_s=2.0)
         except ProviderError:
             continue
-        if response.status == 200:  # noqa: PLR2004 - an HTTP status
+        if response.status in PROBED_STATUSES:
             return endpoint, response.received_at
         is_refused = is_refused or response.status in REFUSED_STATUSES
-        if response.status in UNSUPPORTED_STATUSES and spare is None:
-            spare = endpoint, response.received_at
-    if spare is not None:
-        return spare
     if is_refused:
         raise ForbiddenError(f"{NAME}: its server refuses its own token: restart {NAME}")
     raise OfflineError(f'{NAME}: not running: open it, or set source = "cache"')
