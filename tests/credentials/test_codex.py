@@ -8,11 +8,11 @@ import pytest
 from tests.credentials.homes import jwt, write
 from tests.credentials.servers import SERVERS
 from watcher.core.model import Command, CommandResult
-from watcher.credentials import HostInfo, chatgpt, codex, keyrings
+from watcher.credentials import HostInfo, codex, keyrings
 from watcher.errors import NotSignedInError
 
 USUAL = ".codex/auth.json"
-AUTH, PROFILE = chatgpt.AUTH_CLAIM, chatgpt.PROFILE_CLAIM
+AUTH, PROFILE = codex.AUTH_CLAIM, codex.PROFILE_CLAIM
 
 
 def nowhere(question):

@@ -8,14 +8,13 @@ import pytest
 
 from tests.credentials.homes import jwt, machine, nowhere, write
 from tests.credentials.servers import SERVERS
-from watcher.credentials import HostInfo, chatgpt
+from watcher.credentials import HostInfo
 from watcher.credentials import codex as codex_opencode
-from watcher.credentials.files import UnusableSourceError
 from watcher.polling import fetch
 from watcher.providers import codex
 from watcher.system.foreign_databases import read_database
 
-AUTH = chatgpt.AUTH_CLAIM
+AUTH = codex_opencode.AUTH_CLAIM
 CONFIG = ".config/opencode/opencode.json"
 
 
@@ -80,19 +79,6 @@ def test_a_chatgpt_login_is_asked_about_at_the_proxy_that_opencode_uses(tmp_path
     assert ("if_unknown" in login.extra) == (asked is not None)
 
 
-def test_opencodes_config_may_hold_the_key_itself(tmp_path):
-    path = write(tmp_path / CONFIG, options(baseURL="http://{env:PROXY}/v1", apiKey="{env:PROXY_KEY}"))
-    [login] = codex_opencode.find_opencode_credentials(machine(tmp_path, PROXY="127.0.0.1:2455", PROXY_KEY="sk-clb-x"))
-    assert (login.token, login.path) == ("sk-clb-x", str(path))
-    assert login.extra == {"api_key": "yes", "usage_url": "http://127.0.0.1:2455/v1/usage"}
-    assert codex_opencode.find_opencode_credentials(machine(tmp_path)) == []
-    assert codex_opencode.find_opencode_credentials(machine(tmp_path, PROXY_KEY="k"), str(tmp_path / "mine.json")) == []
-    write(tmp_path / ".local/share/opencode/auth.json", {"openai": {"type": "oauth", "access": "t"}})
-    assert [login.token for login in codex_opencode.find_opencode_credentials(machine(tmp_path, PROXY_KEY="k"))] == [
-        "t"
-    ]
-
-
 def write_database(home: Path, value) -> Path:
     path = home / ".local/share/opencode/opencode.db"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,12 +102,3 @@ def test_after_a_move_to_opencode_2_the_database_holds_the_login_that_is_renewed
     write(tmp_path / ".local/share/opencode/auth.json", {})
     [login] = codex_opencode.find_opencode_credentials(around)
     assert (login.token, login.path) == ("new", str(path))
-
-
-def test_a_broken_file_hides_no_login_in_the_database(tmp_path):
-    write_database(tmp_path, {"type": "oauth", "access": "new"})
-    (tmp_path / ".local/share/opencode/auth.json").write_text("{")
-    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
-    with pytest.raises(UnusableSourceError) as caught:
-        codex_opencode.find_opencode_credentials(around)
-    assert [login.token for login in caught.value.credentials] == ["new"]

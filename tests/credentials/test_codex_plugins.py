@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.credentials.homes import machine
-from watcher.credentials import chatgpt
+from watcher.credentials import codex
 from watcher.credentials.files import UnusableSourceError
 
 CODEX = ".opencode/openai-codex-accounts.json"
@@ -24,7 +24,7 @@ def write_json(path: Path, content) -> Path:
 
 
 def found(home: Path, **env: str):
-    return chatgpt.find_plugin_credentials(machine(home, **env))
+    return codex.find_plugin_credentials(machine(home, **env))
 
 
 def test_every_enabled_chatgpt_account_with_a_token_is_found(tmp_path):
@@ -56,7 +56,7 @@ def test_a_broken_file_hides_no_other_account(tmp_path):
     (tmp_path / ".codex/multi-auth").mkdir(parents=True)
     (tmp_path / ".codex/multi-auth/openai-codex-accounts.json").write_text("[")
     with pytest.raises(UnusableSourceError) as caught:
-        chatgpt.find_plugin_credentials(machine(tmp_path))
+        codex.find_plugin_credentials(machine(tmp_path))
     assert [login.token for login in caught.value.credentials] == ["t1"]
 
 
@@ -105,7 +105,7 @@ def test_an_account_without_a_token_is_known_by_what_was_cached_of_it(tmp_path):
     one, two = found(tmp_path)
     assert (one.account, one.account_name, one.token, one.path) == ("ws-1", "me@example.com", "", str(path))
     assert one.source_name == "OpenCode plugin's cache"
-    assert json.loads(one.extra[chatgpt.CACHED_USAGE_KEY]) == USAGE
+    assert json.loads(one.extra[codex.CACHED_USAGE_KEY]) == USAGE
     assert (two.account, two.account_name) == ("ws-2", "")
 
 

@@ -5,8 +5,6 @@ import pytest
 
 from watcher.credentials import HostInfo, opencode
 
-USUAL = ".config/opencode/opencode.json"
-
 
 def nowhere(question):
     raise AssertionError(f"asked {question}")
@@ -23,7 +21,7 @@ def write(path: Path, content) -> Path:
 
 
 def base_url(host_info: HostInfo, provider: str) -> str:
-    return opencode.find_option(host_info, provider, "baseURL").value
+    return opencode.find_option(host_info, provider, "baseURL")
 
 
 def named(server: str) -> dict:
@@ -66,33 +64,3 @@ def test_a_config_that_names_no_server_leaves_it_to_the_next(tmp_path, content):
     assert base_url(host_info, "openai") == ""
     write(tmp_path / ".config/opencode/opencode.json", named("https://proxy.example.com"))
     assert base_url(host_info, "openai") == "https://proxy.example.com"
-
-
-@pytest.mark.parametrize(
-    ("said", "value"),
-    [
-        ("http://{env:HOST}:2455/v1", "http://127.0.0.1:2455/v1"),
-        ("{env:NONE}", "next"),
-        ("http://127.0.0.1{env:NONE}", "http://127.0.0.1"),
-        ("{file:near.txt}", "http://near"),
-        ("{file:./near.txt}/{env:HOST}", "http://near/127.0.0.1"),
-        ("{file:~/far.txt}", "http://far"),
-        ("{file:ABSOLUTE}", "http://far"),
-        ("{file:{env:NAME}.txt}", "http://near"),
-        ("{file:none.txt}", "next"),
-        ("{file:.}", "next"),
-        ("{env:} {file:}", "{env:} {file:}"),
-    ],
-)
-def test_variables_and_files_in_a_value_are_expanded_as_opencode_does(tmp_path, said, value):
-    far = write(tmp_path / "far.txt", "http://far")
-    write(tmp_path / ".config/opencode/near.txt", "\n http://near \n")
-    write(tmp_path / USUAL, named(said.replace("ABSOLUTE", str(far))))
-    write(tmp_path / ".config/opencode/opencode.jsonc", named("next"))
-    assert base_url(machine(tmp_path, HOST="127.0.0.1", NAME="near"), "openai") == value
-
-
-def test_an_option_comes_with_the_config_that_names_it(tmp_path):
-    path = write(tmp_path / USUAL, {"provider": {"openai": {"options": {"apiKey": "{env:PROXY_KEY}"}}}})
-    assert opencode.find_option(machine(tmp_path, PROXY_KEY="k"), "openai", "apiKey") == ("k", str(path))
-    assert opencode.find_option(machine(tmp_path), "openai", "apiKey") == ("", "")

@@ -43,9 +43,6 @@ def test_every_enabled_claude_account_with_a_token_is_found(tmp_path):
     [
         (CLAUDE, {}),
         ("xdg/opencode/opencode-anthropic-auth/accounts.json", {"XDG_CONFIG_HOME": "{home}/xdg"}),
-        (".local/share/opencode-anthropic-auth/accounts.json", {}),
-        ("xdg/opencode-anthropic-auth/accounts.json", {"XDG_DATA_HOME": "{home}/xdg"}),
-        ("own.json", {"ANTHROPIC_ACCOUNTS_PATH": "{home}/own.json"}),
     ],
 )
 def test_the_claude_accounts_may_be_in_several_places(tmp_path, path, env):

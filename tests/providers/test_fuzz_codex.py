@@ -10,7 +10,8 @@ from tests.providers.codex.test_cache import USAGE
 from tests.providers.codex.test_extras import IN_HAND, MONTHLY, RESETS, SPENT, TEAM
 from tests.providers.test_fuzz import check_outcome, list_paths, odd_values, replace_field
 from watcher.core.model import Response, Snapshot
-from watcher.credentials import Credential, HostInfo, chatgpt
+from watcher.credentials import Credential, HostInfo
+from watcher.credentials import codex as codex_logins
 from watcher.credentials.files import UnusableSourceError
 from watcher.polling import fetch
 from watcher.providers import codex
@@ -59,7 +60,7 @@ def test_any_cache_is_sound_or_an_error_with_a_hint(usage):
         source_name="p",
         path="p",
         account="ws-1",
-        extra={chatgpt.CACHED_USAGE_KEY: json.dumps(usage)},
+        extra={codex_logins.CACHED_USAGE_KEY: json.dumps(usage)},
     )
     outcome = fetch.poll_account(
         codex.PROVIDER, login, now=lambda: NOW, send=nowhere, read_database=nowhere, provider_state={}
@@ -99,10 +100,10 @@ def test_any_plugin_file_gives_logins_or_one_error(content, tmp_path):
     around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=nowhere)
     found, trouble = [], f"{path} is no such file"
     try:
-        found = chatgpt.find_plugin_credentials(around)
+        found = codex_logins.find_plugin_credentials(around)
     except UnusableSourceError as error:
         trouble = str(error)
     assert trouble.startswith(str(path))
     for login in found:
-        assert login.token or chatgpt.CACHED_USAGE_KEY in login.extra
+        assert login.token or codex_logins.CACHED_USAGE_KEY in login.extra
         assert all(isinstance(each, str) for each in (login.token, login.account, login.account_name))

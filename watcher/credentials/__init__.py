@@ -4,7 +4,7 @@ A function takes the `HostInfo` and returns `Credential` records, best first, []
 exists and cannot be used raises a `ProviderError` whose one line names the file and what to do. No file of another tool
 is written, moved or locked, and no token is refreshed here.
 
-`opencode` keeps logins of every provider; `claude_code`, `codex` (with `chatgpt`), `copilot`, `gemini` and
+`opencode` keeps logins of every provider; `claude_code`, `codex`, `copilot`, `gemini` and
 `antigravity` are the tools' own. `files` reads files and asks several places, `keyrings` the system's keyring.
 """
 

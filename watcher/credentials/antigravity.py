@@ -21,8 +21,7 @@ from typing import Any
 
 from watcher.core.model import Command, DatabaseQuery, QueryResult
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files, gemini, keyrings
-from watcher.credentials.chatgpt import decode_claims
-from watcher.credentials.files import get_absolute_path, get_mapping, get_text
+from watcher.credentials.files import decode_claims, get_absolute_path, get_mapping, get_text
 from watcher.credentials.opencode import parse_expiry
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
 

@@ -4,6 +4,7 @@ A tool may be writing the file right now: a text that does not parse is read aga
 is written, locked or created.
 """
 
+import base64
 import errno
 import hashlib
 import json
@@ -158,6 +159,18 @@ def collect_credentials(
     if errors:
         raise UnusableSourceError(select(found), errors)
     return select(found)
+
+
+def decode_claims(token: str) -> dict[str, Any]:
+    """The claims of a JSON web token, for identity and display only; {} if the text is no such token."""
+    parts = token.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
+        return {}
+    try:
+        content = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def short_hash(secret: str) -> str:

@@ -15,8 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, files, opencode
-from watcher.credentials.chatgpt import decode_claims
-from watcher.credentials.files import get_mapping, get_text
+from watcher.credentials.files import decode_claims, get_mapping, get_text
 from watcher.errors import NotSignedInError, UnsupportedError
 from watcher.system.files import read_file
 

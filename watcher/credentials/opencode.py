@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
@@ -62,44 +62,38 @@ def _list_folders(host_info: HostInfo, use: str, usual: str, further: list[Path]
 
 
 def find_entry(host_info: HostInfo, entry_id: str, path: str | None = None) -> OpenCodeEntry | None:
-    """OpenCode's login under that key; None if there is none.
+    """OpenCode's login under that key: the first of `find_entries`; None if there is none."""
+    return next(find_entries(host_info, entry_id, path), None)
+
+
+def find_entries(host_info: HostInfo, entry_id: str, path: str | None = None) -> Iterator[OpenCodeEntry]:
+    """OpenCode's logins under that key: of the first file that holds it, and of the first database.
 
     Args:
         host_info: the machine.
         entry_id: OpenCode's id of the provider: `anthropic`.
-        path: an `auth.json` to read in place of the usual ones.
+        path: an `auth.json` to read in place of the usual ones and of the databases.
 
     Raises:
         NotSignedInError: a file or the entry exists and cannot be used.
     """
-    return find_entry_in_files(host_info, entry_id, path) or (
-        find_entry_in_databases(host_info, entry_id) if path is None else None
-    )
-
-
-def find_entry_in_files(host_info: HostInfo, entry_id: str, path: str | None = None) -> OpenCodeEntry | None:
-    """As `find_entry`, in the files only."""
-    for each in [Path(path)] if path is not None else [folder / "auth.json" for folder in list_data_folders(host_info)]:
-        content = files.read_json(each, hint=SIGN_IN_HINT) or {}
+    folders = list_data_folders(host_info)
+    for file in [Path(path)] if path is not None else [folder / "auth.json" for folder in folders]:
+        content = files.read_json(file, hint=SIGN_IN_HINT) or {}
         if content.get(entry_id) is not None:
-            return _parse_entry(content[entry_id], entry_id, each)
-    return None
-
-
-def find_entry_in_databases(host_info: HostInfo, entry_id: str) -> OpenCodeEntry | None:
-    """As `find_entry`, in the databases only."""
+            yield _parse_entry(content[entry_id], entry_id, file)
+            break
     sql = "SELECT value FROM credential WHERE integration_id = ? LIMIT 1"
-    paths = (folder / "opencode.db" for folder in list_data_folders(host_info))
-    for path in filter(Path.is_file, paths):
-        rows = host_info.read_database(DatabaseQuery(path=str(path), sql=sql, parameters=(entry_id,))).rows
-        if not rows or not rows[0]:
-            continue
-        try:
-            value = json.loads(rows[0][0])
-        except (ValueError, TypeError, RecursionError):
-            value = rows[0][0]  # a bare key
-        return _parse_entry(value, entry_id, path)
-    return None
+    for database in (folder / "opencode.db" for folder in folders if path is None):
+        query = DatabaseQuery(path=str(database), sql=sql, parameters=(entry_id,))
+        rows = host_info.read_database(query).rows if database.is_file() else ()
+        if rows and rows[0]:
+            try:
+                value = json.loads(rows[0][0])
+            except (ValueError, TypeError, RecursionError):
+                value = rows[0][0]  # a bare key
+            yield _parse_entry(value, entry_id, database)
+            break
 
 
 def _parse_entry(value: object, entry_id: str, path: Path) -> OpenCodeEntry:
@@ -138,18 +132,10 @@ def parse_expiry(value: object, mtime_s: float | None) -> datetime | None:
 
 
 CONFIG_FILES = ("opencode.json", "opencode.jsonc")
-_ENV_PLACEHOLDER, _FILE_PLACEHOLDER = re.compile(r"\{env:([^}]+)\}"), re.compile(r"\{file:([^}]+)\}")
 
 
-class ConfigOption(NamedTuple):
-    """One option of a provider; both empty if no config has it."""
-
-    value: str = ""
-    path: str = ""  # the config that has it
-
-
-def find_option(host_info: HostInfo, provider: str, name: str) -> ConfigOption:
-    """That option (`baseURL`, `apiKey`) of the first config that has it. OpenCode itself reports a broken file."""
+def find_option(host_info: HostInfo, provider: str, name: str) -> str:
+    """That option of the first config that has it, else ""; OpenCode itself reports a broken file."""
     for path in _list_config_paths(host_info):
         try:
             value = json.loads(_strip_comments(files.read_text(path, hint=SIGN_IN_HINT) or ""))
@@ -157,10 +143,9 @@ def find_option(host_info: HostInfo, provider: str, name: str) -> ConfigOption:
             continue
         for key in ("provider", provider, "options", name):
             value = value.get(key) if isinstance(value, dict) else None
-        text = _expand_placeholders(value, path.parent, host_info) if isinstance(value, str) else ""
-        if text:
-            return ConfigOption(text, str(path))
-    return ConfigOption()
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
 
 
 def _list_config_paths(host_info: HostInfo) -> Iterator[Path]:
@@ -177,20 +162,6 @@ def _strip_comments(text: str) -> str:
     return text
 
 
-def _expand_placeholders(value: str, folder: Path, host_info: HostInfo) -> str:
-    """The value with variables and files inserted; an unset variable and a missing file are empty."""
-
-    def content(found: re.Match[str]) -> str:
-        path = Path(host_info.home, found[1][2:]) if found[1].startswith("~/") else folder / found[1]
-        try:
-            return (files.read_text(path, hint=SIGN_IN_HINT) or "").strip()
-        except NotSignedInError:
-            return ""
-
-    value = _ENV_PLACEHOLDER.sub(lambda found: host_info.env.get(found[1], ""), value)
-    return _FILE_PLACEHOLDER.sub(content, value).strip()
-
-
 # --- Claude accounts of the plugin opencode-anthropic-auth ------------------------------------------------------------
 
 
@@ -203,12 +174,7 @@ def find_claude_credentials(host_info: HostInfo) -> list[Credential]:
     Raises:
         UnusableSourceError: a file exists and cannot be used.
     """
-    env, config, data = host_info.env, host_info.home / ".config", host_info.home / ".local" / "share"
-    folders = [(get_absolute_path(env, "XDG_CONFIG_HOME") or config) / "opencode", config / "opencode"]
-    folders += [get_absolute_path(env, "XDG_DATA_HOME") or data, data]
-    paths = [folder / "opencode-anthropic-auth" / "accounts.json" for folder in dict.fromkeys(folders)]
-    if env.get("ANTHROPIC_ACCOUNTS_PATH"):
-        paths.insert(0, Path(env["ANTHROPIC_ACCOUNTS_PATH"]))
+    paths = [folder / "opencode-anthropic-auth" / "accounts.json" for folder in list_config_folders(host_info)]
     return collect_credentials(*(partial(_read_accounts, path) for path in paths))
 
 

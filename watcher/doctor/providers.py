@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 from watcher.core import formatting
 from watcher.core.redaction import mask_secret
 from watcher.credentials import Credential
-from watcher.credentials.chatgpt import decode_claims
-from watcher.credentials.files import get_text
+from watcher.credentials.files import decode_claims, get_text
 from watcher.credentials.gemini import CLIENTS_KEY
 from watcher.doctor import DoctorContext, Finding, Verdict, fail, ok, warn
 from watcher.polling import codex_sessions

@@ -18,8 +18,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from watcher.core.model import Request, Response, Snapshot
-from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, chatgpt, codex
-from watcher.credentials.chatgpt import CACHED_USAGE_KEY
+from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, codex
+from watcher.credentials.codex import CACHED_USAGE_KEY
 from watcher.credentials.files import collect_credentials
 from watcher.errors import NotSignedInError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
@@ -121,7 +121,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
     finders = codex.find_opencode_credentials, codex.find_codex_credentials
     sources = [partial(find, host_info, path) for find in finders]
     if path is None:
-        sources.append(partial(chatgpt.find_plugin_credentials, host_info))
+        sources.append(partial(codex.find_plugin_credentials, host_info))
     return collect_credentials(*sources, select=partial(_select_usable, overrides=overrides))
 
 
