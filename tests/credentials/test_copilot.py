@@ -9,8 +9,9 @@ from watcher.core.model import CommandResult
 from watcher.credentials import HostInfo, copilot, keyrings
 from watcher.credentials.files import UnusableSourceError
 from watcher.errors import NotSignedInError
+from watcher.polling import fetch
 from watcher.providers import Overrides
-from watcher.providers.copilot import find_credentials
+from watcher.providers.copilot import PROVIDER, find_credentials
 
 
 def machine(home, platform="linux", run=None, **env):
@@ -25,10 +26,8 @@ def write(home, path, content):
 
 
 def found(host_info, **overrides):
-    return [
-        (each.source_name, each.token, each.account_name)
-        for each in find_credentials(host_info, Overrides(**overrides))
-    ]
+    logins = fetch.find_logins(PROVIDER, host_info, Overrides(**overrides)).credentials
+    return [(each.source_name, each.token, each.account_name) for each in logins]
 
 
 def test_opencode_comes_first(tmp_path):
@@ -128,13 +127,12 @@ acme.ghe.com:
         ("win32", {"APPDATA": "{home}/roaming"}, "roaming/GitHub CLI"),
     ],
 )
-def test_github_cli_with_several_users(tmp_path, platform, env, folder):
+def test_github_cli_s_active_user_of_each_host(tmp_path, platform, env, folder):
     write(tmp_path, f"{folder}/hosts.yml", GH)
     env = {name: value.format(home=tmp_path) for name, value in env.items()}
     run = lambda command: CommandResult(exit_code=44)  # noqa: E731, ARG005
     assert found(machine(tmp_path, platform, run, **env)) == [
         ("GitHub CLI", "gho_octo", "octocat"),
-        ("GitHub CLI", "gho_second", "second"),
         ("GitHub CLI", "gho_acme", "me"),
     ]
 
@@ -164,7 +162,7 @@ def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, m
     """Its tokens are often refused: one must not be reported as a failure beside a login that works."""
     monkeypatch.setattr(keyrings, "_reads", {})
     write(tmp_path, ".config/gh/hosts.yml", GH)
-    everywhere = [("GitHub CLI", "gho_octo"), ("GitHub CLI", "gho_second"), ("GitHub CLI", "gho_acme")]
+    everywhere = [("GitHub CLI", "gho_octo"), ("GitHub CLI", "gho_acme")]
     assert [login[:2] for login in found(machine(tmp_path))] == everywhere
     write(tmp_path, ".config/github-copilot/hosts.json", {"github.com": {"user": "octocat", "oauth_token": "gho_b"}})
     assert [login[:2] for login in found(machine(tmp_path))] == [
@@ -209,7 +207,7 @@ def test_a_broken_place_hides_no_good_one(tmp_path):
     [
         ("hosts.json", {"github.com": {"oauth_token": "gho_h"}}, ["gho_h"]),
         ("auth.json", {"github-copilot": {"type": "oauth", "access": "gho_o"}}, ["gho_o"]),
-        ("hosts.yml", GH, ["gho_octo", "gho_second", "gho_acme"]),
+        ("hosts.yml", GH, ["gho_octo", "gho_acme"]),
     ],
 )
 def test_a_file_may_be_named(tmp_path, name, content, tokens):

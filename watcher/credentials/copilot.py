@@ -9,9 +9,8 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
-
-from msgspec.structs import replace
 
 from watcher.credentials import Credential, HostInfo, files, keyrings, opencode
 from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text
@@ -22,7 +21,8 @@ DEFAULT_HOST = "github.com"
 GH_SOURCE_NAME = "GitHub CLI"
 KEYCHAIN_SERVICES = {"copilot-cli": "Copilot CLI", "gh:github.com": GH_SOURCE_NAME}  # service -> source name
 _GITHUB_TOKEN = re.compile(r"gh[a-z]_|github_pat_")  # how GitHub's tokens begin
-_YAML_LINE = re.compile(r"^(?P<indent>[ \t]*)(?P<key>[^#:\s][^:]*|\"[^\"]+\"):\s*(?P<value>.*?)\s*$")
+_GH_HOST = re.compile(r"^[\"']?([^\s#:\"']+)[\"']?:[ \t]*\n((?:[ \t].*\n|\n)*)", re.MULTILINE)
+_GH_FIELD = re.compile(r"^(user|oauth_token):[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
 
 
 def make_credential(source_name: str, path: str, token: str, *, user: str = "", host: str = DEFAULT_HOST) -> Credential:
@@ -86,7 +86,7 @@ def find_in_gh(host_info: HostInfo) -> list[Credential]:
 
 def _read_gh_file(path: Path) -> list[Credential]:
     content = files.read_text(path, hint="run `gh auth login`")
-    return [] if content is None else _parse_entries(_parse_yaml(content), str(path), GH_SOURCE_NAME)
+    return [] if content is None else _parse_entries(_parse_gh_hosts(content), str(path), GH_SOURCE_NAME)
 
 
 def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
@@ -99,30 +99,11 @@ def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
     return find_in_opencode(host_info, path)
 
 
-def merge_duplicates(credentials: list[Credential]) -> list[Credential]:
-    """The logins without repeats, one for each named user of a host; the user's other tokens are fallbacks.
-
-    GitHub CLI's count only for hosts without another: GitHub refuses Copilot's quota to many of its tokens.
-    """
-    kept: list[Credential] = []
-    for each in credentials:
-        same = next((index for index, other in enumerate(kept) if _is_same_login(each, other)), None)
-        if same is None:
-            kept.append(each)
-            continue
-        best = kept[same]
-        named = best if best.account else each
-        is_known = each.token in {login.token for login in (best, *best.fallbacks)}
-        fallbacks = best.fallbacks if is_known else (*best.fallbacks, each)
-        kept[same] = replace(best, account=named.account, account_name=named.account_name, fallbacks=fallbacks)
-    own = {_get_host(each) for each in kept if each.source_name != GH_SOURCE_NAME}
-    return [each for each in kept if each.source_name != GH_SOURCE_NAME or _get_host(each) not in own]
-
-
-def _is_same_login(one: Credential, other: Credential) -> bool:
-    return one.token == other.token or bool(
-        one.account and (one.account, _get_host(one)) == (other.account, _get_host(other))
-    )
+def select_usable(credentials: list[Credential]) -> list[Credential]:
+    """The logins; GitHub CLI's only for hosts without another: GitHub refuses Copilot's quota to many of its tokens."""
+    others = [each for each in credentials if each.source_name != GH_SOURCE_NAME]
+    hosts = {_get_host(each) for each in others}
+    return others + [each for each in credentials if each not in others and _get_host(each) not in hosts]
 
 
 def _get_host(credential: Credential) -> str:
@@ -140,36 +121,19 @@ def _list_editor_folders(host_info: HostInfo) -> list[Path]:
 
 
 def _parse_entries(content: Mapping[str, Any], path: str, source_name: str = "GitHub Copilot") -> list[Credential]:
-    """The logins in `{host[:client]: {oauth_token, user, users?}}`; an odd entry costs only itself."""
+    """The logins in `{host[:client]: {oauth_token, user}}`; an odd entry costs only itself."""
     found = []
-    for key, value in content.items():
-        fields, host = value if isinstance(value, dict) else {}, key.partition(":")[0]
-        users = get_mapping(fields, "users")  # GitHub CLI's further users of a host
-        logins = [(get_text(fields, "user"), fields), *((name, get_mapping(users, name)) for name in users)]
-        for name, login in logins:
-            token = get_text(login, "oauth_token")
-            if token:
-                found.append(make_credential(source_name, path, token, user=name, host=host))
+    for key in content:
+        fields = get_mapping(content, key)
+        token, user = get_text(fields, "oauth_token"), get_text(fields, "user")
+        if token:
+            found.append(make_credential(source_name, path, token, user=user, host=key.partition(":")[0]))
     if content and not found and source_name != GH_SOURCE_NAME:  # gh omits a token that is in the keyring
         raise NotSignedInError(f"{path} holds no oauth_token: {SIGN_IN_HINT}")
     return found
 
 
-def _parse_yaml(text: str) -> dict[str, Any]:
-    """The nested mappings of a YAML file that holds nothing else, as `hosts.yml` does; other lines are ignored."""
-    root: dict[str, Any] = {}
-    open_: list[tuple[int, dict[str, Any]]] = [(-1, root)]
-    for line in text.splitlines():
-        found = _YAML_LINE.match(line)
-        if found is None:
-            continue
-        depth, key, value = len(found["indent"].expandtabs()), found["key"].strip("\"' "), found["value"]
-        while open_[-1][0] >= depth:
-            open_.pop()
-        if value:
-            open_[-1][1][key] = value.strip("\"'")
-        else:
-            inner: dict[str, Any] = {}
-            open_[-1][1][key] = inner
-            open_.append((depth, inner))
-    return root
+def _parse_gh_hosts(text: str) -> dict[str, dict[str, str]]:
+    """Host -> `user` and `oauth_token` in `hosts.yml`; other users of a host are nested deeper, and left out."""
+    blocks = _GH_HOST.findall("\n".join([*text.splitlines(), ""]))
+    return {host: dict(_GH_FIELD.findall(dedent(block))) for host, block in blocks}

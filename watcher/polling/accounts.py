@@ -44,6 +44,8 @@ def merge_duplicates(credentials: Sequence[Credential], now: datetime) -> list[C
 
 
 def _is_same_account(one: Credential, other: Credential) -> bool:
+    if one.extra.get("host") != other.extra.get("host"):
+        return False
     ids = {_account_id(one), _account_id(other)} - {""}
     emails = {_email(one), _email(other)} - {""}
     if len(ids) == 2:  # noqa: PLR2004 - both say, and they differ: two workspaces of one person are two quotas

@@ -37,13 +37,13 @@ UNITS = {"premium_interactions": "requests", "chat": "messages", "completions": 
 
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
-    """GitHub logins, OpenCode's first, each once."""
+    """GitHub logins, OpenCode's first."""
     if overrides.token:
         return [copilot.make_credential("config", "config", overrides.token)]
     if overrides.login_path:
-        return copilot.merge_duplicates(copilot.find_in_file(host_info, overrides.login_path))
+        return copilot.find_in_file(host_info, overrides.login_path)
     sources = (copilot.find_in_opencode, copilot.find_in_keychain, copilot.find_in_editors, copilot.find_in_gh)
-    return collect_credentials(*(partial(source, host_info) for source in sources), select=copilot.merge_duplicates)
+    return collect_credentials(*(partial(source, host_info) for source in sources), select=copilot.select_usable)
 
 
 def fetch_usage(credential: Credential, _now: datetime, provider_state: ProviderState) -> Conversation:
