@@ -6,8 +6,7 @@ Documented at https://docs.nano-gpt.com (subscription usage); last checked 2026-
 decimal strings. Needs the key of OpenCode's `nano-gpt` or NANOGPT_API_KEY.
 """
 
-import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -32,33 +31,31 @@ BALANCES = (  # field, window, unit, label
 
 
 class WindowSpec(Struct, frozen=True):
-    """One window: its names in the answer and here."""
+    """One window. Its name in the answer is its name here without `_`, as `_join_words` spells keys."""
 
-    key: str  # its name in the answer, as a key or as the beginning of flat keys
     window: str
     unit: str
     length_s: int | None  # None: a calendar month
-    limit_aliases: tuple[str, ...] = ()  # other names of its limit
-    nested_key: str = ""  # its name inside `inputTokens`; empty: it is never there
+    short_name: str = ""  # its name inside `inputTokens`; empty: it is never there
+
+    @property
+    def key(self) -> str:
+        """Its name in the answer, as a key or as the beginning of flat keys."""
+        return self.window.replace("_", "")
 
 
-DAILY = WindowSpec("daily", "daily", "requests", parsing.DAY_S)
-DAILY_TOKENS = WindowSpec(
-    "dailyInputTokens", "daily_input_tokens", "tokens", parsing.DAY_S, ("dailyInputToken",), "daily"
-)
-WEEKLY_TOKENS = WindowSpec(
-    "weeklyInputTokens", "weekly_input_tokens", "tokens", parsing.WEEK_S, ("weekly", "weeklyInputToken"), "weekly"
-)
-MONTHLY = WindowSpec("monthly", "monthly", "requests", None)
-DAILY_IMAGES = WindowSpec("dailyImages", "daily_images", "images", parsing.DAY_S, ("dailyImage",))
+DAILY = WindowSpec("daily", "requests", parsing.DAY_S)
+DAILY_TOKENS = WindowSpec("daily_input_tokens", "tokens", parsing.DAY_S, "daily")
+WEEKLY_TOKENS = WindowSpec("weekly_input_tokens", "tokens", parsing.WEEK_S, "weekly")
+MONTHLY = WindowSpec("monthly", "requests", None)
+DAILY_IMAGES = WindowSpec("daily_images", "images", parsing.DAY_S)
 WINDOWS = (DAILY, MONTHLY, WEEKLY_TOKENS, DAILY_TOKENS, DAILY_IMAGES)
 
-USED_KEYS = ("used", "usage", "inputTokensUsed", "usedTokens")
+USED_KEYS = ("used", "usage", "inputtokensused", "usedtokens")
 REMAINING_KEYS = ("remaining", "left")
-PERCENT_KEYS = ("percentUsed", "usagePercent")
-RESET_KEYS = ("resetAt", "nextResetAt")
-FLAT_KEYS = ("used", "remaining", "percentUsed", "resetAt")  # with more, `dailyInputTokensUsed` would be `daily`'s too
-CONTAINER_KEYS = ("inputTokens", "input_tokens")
+PERCENT_KEYS = ("percentused", "usagepercent")
+RESET_KEYS = ("resetat", "nextresetat")
+FLAT_KEYS = ("used", "remaining", "percentused", "resetat")  # with more, `dailyInputTokensUsed` would be `daily`'s too
 
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
@@ -93,9 +90,8 @@ def fetch_usage(credential: Credential, _now: datetime, _provider_state: Provide
         headers={**headers, "Authorization": f"Bearer {credential.token}"},
     )
     content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-    if "error" in content and not any(
-        name in content for name in ("limits", "active", "state", *(each.key for each in WINDOWS))
-    ):
+    names = {"limits", "active", "state", *(each.key for each in WINDOWS)}
+    if "error" in content and not names & _join_words(content).keys():
         raise ShapeChangedError(f"{NAME}: an error came instead of usage: {SIGN_IN_HINT}")
     readings = parse_readings(content)
     if not readings and not is_inactive(content):
@@ -146,6 +142,7 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     """One reading for each window in the answer, of either generation; none for an inactive subscription."""
     if is_inactive(content):
         return []
+    content = _join_words(content)
     # Where days are counted in tokens, `limits.daily` is a number of tokens too.
     by_tokens = bool(_get_fields(content, DAILY_TOKENS)) and not _get_fields(content, DAILY)
     found = []
@@ -163,22 +160,23 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
 def _make_reading(
     spec: WindowSpec, content: Mapping[str, Any], fields: Mapping[str, Any], limit: Decimal | None
 ) -> Reading:
-    used = parsing.parse_decimal(_get_first(fields, USED_KEYS))
-    left = parsing.parse_decimal(_get_first(fields, REMAINING_KEYS))
+    used = parsing.parse_first(parsing.parse_decimal, fields, *USED_KEYS)
+    left = parsing.parse_first(parsing.parse_decimal, fields, *REMAINING_KEYS)
+    percent = next((fields[name] for name in PERCENT_KEYS if fields.get(name) is not None), None)
     if used is None and left is not None and limit is not None:
         used = limit - left
     if left is None and used is not None and limit is not None:
         left = limit - used
     if limit is None and used is not None and left is not None:
         limit = used + left
-    resets_at = parsing.parse_timestamp(_get_first(fields, RESET_KEYS))
+    resets_at = parsing.parse_first(parsing.parse_timestamp, fields, *RESET_KEYS)
     if resets_at is None and spec is MONTHLY:
-        resets_at = parsing.parse_timestamp(parsing.get_mapping(content, "period").get("currentPeriodEnd"))
+        resets_at = parsing.parse_timestamp(parsing.get_mapping(content, "period").get("currentperiodend"))
     return Reading(
         window=spec.window,
         kind=classify_length(spec.length_s) if spec.length_s else WindowKind.MONTHLY,
         label=f"{spec.window} requests" if spec.unit == "requests" else spec.window.replace("_", " "),
-        used_percent=_compute_percent(used, limit, _get_first(fields, PERCENT_KEYS)),
+        used_percent=_compute_percent(used, limit, percent),
         used=used,
         limit=limit,
         remaining=left,
@@ -199,41 +197,35 @@ def _compute_percent(used: Decimal | None, limit: Decimal | None, reported: obje
     return None if fraction is None else parsing.discard_huge(fraction * 100)
 
 
-def _get_fields(content: Mapping[str, Any], spec: WindowSpec) -> dict[str, Any]:
+def _get_fields(content: Mapping[str, Any], spec: WindowSpec) -> Mapping[str, Any]:
     """The window's fields; {} if the answer has none."""
-    places = [(content, spec.key)]
-    if spec.nested_key:
-        containers = [parsing.get_mapping(content, name) for name in CONTAINER_KEYS]
-        places += [(container, key) for container in containers for key in (spec.key, spec.nested_key)]
-    for container, key in places:
-        for spelling in _iter_spellings(key):
-            if isinstance(container.get(spelling), dict):
-                return dict(container[spelling])
-    flat = ((name, spec.key + name[0].upper() + name[1:]) for name in FLAT_KEYS)
-    return {name: content[spelling] for name, key in flat for spelling in _iter_spellings(key) if spelling in content}
+    inner = parsing.get_mapping(content, "inputtokens")
+    for place in (content.get(spec.key), *(inner.get(name) for name in (spec.key, spec.short_name) if spec.short_name)):
+        if isinstance(place, dict):
+            return place
+    return {name: content[spec.key + name] for name in FLAT_KEYS if spec.key + name in content}
 
 
 def _get_limit(content: Mapping[str, Any], spec: WindowSpec) -> Decimal | None:
     """The window's limit, among `limits` or beside its other fields; a negative one is none."""
     limits = parsing.get_mapping(content, "limits")
-    names = [each for name in (spec.key, *spec.limit_aliases) for each in (name, f"{name}Limit")]
-    values = [limits.get(spelling) for name in names for spelling in _iter_spellings(name)]
-    values += [content.get(spelling) for spelling in _iter_spellings(f"{spec.key}Limit")]
-    values.append(_get_fields(content, spec).get("limit"))
+    names = (spec.key, spec.key.removesuffix("s"), "weekly" if spec is WEEKLY_TOKENS else spec.key)
+    values = [limits.get(each) for name in names for each in (name, f"{name}limit")]
+    values += [content.get(f"{spec.key}limit"), _get_fields(content, spec).get("limit")]
     known = (parsing.parse_decimal(value) for value in values)
     return next((each for each in known if each is not None and each >= 0), None)
 
 
-def _get_first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """The first of those fields, in either spelling, that is not null."""
-    spellings = (spelling for name in names for spelling in _iter_spellings(name))
-    return next((fields[each] for each in spellings if fields.get(each) is not None), None)
-
-
-def _iter_spellings(name: str) -> Iterator[str]:
-    """The name as it is, and in snake case."""
-    yield name
-    yield re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+def _join_words(value: Any) -> Any:
+    """The answer with its keys in lower case and without `_`: each may be in camel case or in snake case."""
+    if not isinstance(value, dict):
+        return value
+    joined: dict[str, Any] = {}
+    for key, inner in value.items():
+        name = key.replace("_", "").lower()
+        if joined.get(name) is None:
+            joined[name] = _join_words(inner)
+    return joined
 
 
 PROVIDER = Provider(
