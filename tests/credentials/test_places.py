@@ -2,7 +2,6 @@
 
 import json
 
-import jmespath
 import pytest
 
 from watcher.core.model import CommandResult, QueryResult
@@ -33,7 +32,7 @@ def host(tmp_path):
 
 
 def find(host, *named):
-    return places.find_token(host, named, jmespath.search)
+    return places.find_token(host, named)
 
 
 @pytest.mark.parametrize(

@@ -362,7 +362,7 @@ def test_a_broken_file_reports_itself_and_the_others_go_on(load):
         ("twice", "a/twice.toml:1:1: the id `zeta` is taken by a/zeta.toml"),
         ("no_toml", "a/no-toml.toml:1:1"),
         ("huge", "a/huge.toml:1:1: cannot be read"),
-        ("file_claude_2", "a/claude.toml:1:6: `claude`"),
+        ("file_claude", "a/claude.toml:1:6: `claude`"),
     ):
         (failure,) = find(id_).failures
         assert failure.message.startswith(line)

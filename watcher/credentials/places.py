@@ -5,7 +5,7 @@
 2026-11).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,25 +31,22 @@ class Token(NamedTuple):
     token: str
 
 
-def find_token(
-    host_info: HostInfo, places: Sequence[str], search: Callable[[str, Any], Any], opencode_file: str | None = None
-) -> Token | None:
+def find_token(host_info: HostInfo, places: Sequence[str], opencode_file: str | None = None) -> Token | None:
     """The token of the first place that has one.
 
     Args:
         host_info: the machine.
         places: in order.
-        search: finds the value of a JMESPath in JSON.
         opencode_file: an `auth.json` to read in place of OpenCode's usual ones.
 
     Raises:
-        ProviderError: no place has one, and one that exists cannot be used.
+        NotSignedInError: no place has one, and one that exists cannot be used.
     """
     problem: NotSignedInError | None = None
     for place in places:
         kind, _, rest = place.partition(":")
         try:
-            found = _find_in_place(host_info, kind, rest, search, opencode_file)
+            found = _find_in_place(host_info, kind, rest, opencode_file)
         except NotSignedInError as error:
             if kind != "opencode":  # that file is reported by the built-in providers, not by each of the catalogue
                 problem = problem or error
@@ -61,13 +58,11 @@ def find_token(
     return None
 
 
-def _find_in_place(
-    host_info: HostInfo, kind: str, rest: str, search: Callable[[str, Any], Any], opencode_file: str | None
-) -> Token | None:
+def _find_in_place(host_info: HostInfo, kind: str, rest: str, opencode_file: str | None) -> Token | None:
     if kind == "env":
         return Token("environment", f"env:{rest}", host_info.env.get(rest, ""))
     if kind == "file":
-        return _read_file(host_info, rest, search)
+        return _read_file(host_info, rest)
     if kind == "cmd":
         return _run_command(host_info, rest)
     if kind == "vscdb":
@@ -76,12 +71,12 @@ def _find_in_place(
     return Token(opencode.SOURCE_NAME, entry.path, entry.token) if entry else None
 
 
-def _read_file(host_info: HostInfo, rest: str, search: Callable[[str, Any], Any]) -> Token | None:
+def _read_file(host_info: HostInfo, rest: str) -> Token | None:
     name, _, expression = rest.partition("#")
     path, hint = expand_home(name, host_info.home), "sign in again with the tool that writes it"
     if expression:
         content = files.read_json(path, hint=hint)
-        value = None if content is None else search(expression, content)
+        value = None if content is None else _search(expression, content)
         text = value if isinstance(value, str) else ""
     else:
         text = files.read_text(path, hint="write the token into it") or ""
@@ -89,6 +84,12 @@ def _read_file(host_info: HostInfo, rest: str, search: Callable[[str, Any], Any]
     if problem is not None:
         raise NotSignedInError(f"{path}: {problem}")
     return Token("file", str(path), text)
+
+
+def _search(expression: str, content: dict[str, Any]) -> Any:
+    from watcher.core.expressions import Evaluator  # noqa: PLC0415 - jmespath: only where such a file is
+
+    return Evaluator("the place of the token").search(expression, content)
 
 
 def _run_command(host_info: HostInfo, line: str) -> Token:

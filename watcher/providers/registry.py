@@ -182,19 +182,13 @@ def _make_provider(summary: ProviderSummary, load: Any) -> Provider:
 def _find_credentials(summary: ProviderSummary, host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
     """The token of the config, else the one of the first place that has it."""
     found = places.Token("config", "config", overrides.token) if overrides.token else None
-    found = found or places.find_token(host_info, summary.token, _search, overrides.login_path)
+    found = found or places.find_token(host_info, summary.token, overrides.login_path)
     if found is None:
         return []
     names = (match[1] for url in summary.urls for match in PLACEHOLDER_PATTERN.finditer(url) if ":" in match[1])
     variables = {name: host_info.env.get(name.partition(":")[2], "").strip() for name in names}
     source, path, token = found
     return [Credential(provider=summary.id, source_name=source, path=path, token=token, extra=variables)]
-
-
-def _search(expression: str, data: Any) -> Any:
-    from watcher.core.expressions import Evaluator  # noqa: PLC0415 - jmespath: only where such a file is
-
-    return Evaluator("the place of the token").search(expression, data)
 
 
 def _find_nothing(_host_info: HostInfo, _overrides: Overrides) -> Sequence[Credential]:
@@ -220,16 +214,9 @@ def _get_rule_unit(unit: str) -> Unit:
 
 
 def _choose_broken_id(path: str, taken: set[str]) -> str:
-    """The file's name as an id, which no other provider has."""
-    stem = re.sub(r"[^a-z0-9]+", "_", Path(path).stem.lower()).strip("_") or "provider"
-    id_, number = stem, 2
-    while id_ in taken or not id_[0].isalpha():
-        id_, number = f"file_{stem}_{number}", number + 1
-    return id_
-
-
-def _refuse_poll(_credential: Credential, _now: datetime, _state: Any) -> Conversation:
-    raise NotSignedInError("a file with a mistake has no login")
+    """The file's name as an id, as rules may name it; another if a provider has that one."""
+    stem = re.sub(r"[^a-z0-9]+", "_", Path(path).stem.lower()).strip("_")
+    return stem if stem[:1].isalpha() and stem not in taken else f"file_{stem}"
 
 
 def _make_broken_provider(id_: str, path: str, mistake: str) -> Provider:
@@ -238,18 +225,9 @@ def _make_broken_provider(id_: str, path: str, mistake: str) -> Provider:
     def find_credentials(_host_info: HostInfo, _overrides: Overrides) -> Sequence[Credential]:
         raise NotSignedInError(f"{mistake} (see `watcher providers check`)")
 
-    return Provider(
-        id=id_,
-        name=Path(path).name,
-        usage_page="",
-        sign_in_hint="watcher providers check",
-        find_credentials=find_credentials,
-        fetch_usage=_refuse_poll,
-        min_interval=_DEFAULT_FLOOR,
-        default_interval=timedelta(minutes=5),
-        max_interval=_DEFAULT_CEILING,
-        path=path,
-    )
+    hint = "watcher providers check"
+    summary = ProviderSummary(id=id_, name=Path(path).name, sign_in=hint, token=(), urls=(), path=path)
+    return msgspec.structs.replace(_make_provider(summary, None), find_credentials=find_credentials)
 
 
 load_files(())
