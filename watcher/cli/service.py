@@ -7,13 +7,11 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from types import FrameType
 
 from watcher import notifiers
 from watcher.cli import EXIT_BUSY
-from watcher.config.loader import ConfigFingerprint, fingerprint_config_files, list_watched_paths
+from watcher.config.loader import ConfigFingerprint, fingerprint_config_files
 from watcher.core.redaction import Redactor
 from watcher.core.routing import messages
 from watcher.daemon import CONFIG_ERROR_FACT, SETTLE_FOR, Daemon
@@ -23,13 +21,12 @@ from watcher.status.builder import write_status
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import clock, paths
 from watcher.system.environment import Environment, create_environment
-from watcher.system.file_watch import FileWatch
 from watcher.system.http_process import HttpProcesses
 from watcher.system.lock import Lock
 from watcher.system.log import FileLog, Log
 from watcher.system.paths import Paths
 
-CONFIG_CHECK_EVERY_S = 30.0  # where the system does not say that a file has changed
+CONFIG_CHECK_EVERY_S = 2.0  # while a login item waits for a fix
 CHECK_WAIT_S = 30.0  # for a `check`, whose provider may be slow
 CHECK_INTERVAL_S = 0.2
 SHUTDOWN_TIMEOUT_S = 1.2  # after the signal; systemd and launchd wait for two seconds
@@ -126,22 +123,15 @@ def _is_login_item(env: Mapping[str, str]) -> bool:
 
 def _wait_for_config_change(paths: Paths, fingerprint: ConfigFingerprint) -> None:
     """Wait until the config's files change, or until SIGHUP says that they, or what they point to, are fixed."""
-    wakes: SimpleQueue[None] = SimpleQueue()  # unlike an Event, safe in a signal handler
     hang_ups: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
         hang_ups.append(number)
-        wakes.put(None)
 
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, end)
-    watch = FileWatch(lambda: wakes.put(None))
-    watch.set_paths(list_watched_paths(paths))
     while fingerprint_config_files(paths) == fingerprint and not hang_ups:
-        with suppress(Empty):
-            wakes.get(timeout=CONFIG_CHECK_EVERY_S)
-        watch.set_paths(list_watched_paths(paths))
-    watch.set_paths(())
+        threading.Event().wait(CONFIG_CHECK_EVERY_S)
     if not hang_ups:
         threading.Event().wait(SETTLE_FOR.total_seconds())
 
