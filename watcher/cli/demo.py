@@ -38,13 +38,15 @@ def demo(speed: float) -> None:
     Everything is real but the providers and the clock: a temporary home, configuration and database, and a server on
     the loopback address that plays all six. Your own logins and settings are not touched.
     """
-    from watcher.demo import player  # noqa: PLC0415 - heavy, and imported for the help of all commands
+    from watcher.cli import service  # noqa: PLC0415 - heavy, and imported for the help of all commands
+    from watcher.demo import player  # noqa: PLC0415 - likewise
     from watcher.demo.scenario import MONDAY, SimulatedDay  # noqa: PLC0415 - likewise
 
     day = SimulatedDay(MONDAY.replace(tzinfo=None).astimezone())  # its wall clock is this machine's
     signal.signal(signal.SIGTERM, _exit_on_signal)  # so that the temporary folder is removed, as with Ctrl-C
-    world = environment.create_environment()
-    desktop = player.can_notify_desktop(world, world.clock.now())
+    desktop = service.notify_desktop(
+        "AI usage watcher: demonstration", "Notifications appear here.", environment.create_environment()
+    )
     click.echo("A simulated day of six AI coding tools; the watcher itself is the real one.")
     if desktop:
         click.echo("Notifications appear on this desktop, and here.")

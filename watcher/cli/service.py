@@ -150,11 +150,12 @@ def _report_config_error(
     store.close()
 
 
-def notify_desktop(title: str, body: str, environment: Environment) -> None:
-    """One notification without the outbox, for what happens before there is one; best effort."""
+def notify_desktop(title: str, body: str, environment: Environment) -> bool:
+    """One notification without the outbox, for what happens before there is one. Returns whether it was accepted."""
     message = messages.compose_notice("start", title, body, environment.clock.now())
     desktop = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
-    notifiers.send_message(message, desktop, send=environment.send, run=environment.run)
+    outcome = notifiers.send_message(message, desktop, send=environment.send, run=environment.run)
+    return bool(outcome.delivered) or outcome.accepted
 
 
 def _install_signal_handlers(daemon: Daemon) -> None:

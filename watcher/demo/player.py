@@ -15,19 +15,15 @@ from typing import Any, Self
 
 from msgspec import Struct
 
-from watcher import notifiers
 from watcher.core.redaction import Redactor
-from watcher.core.routing import messages
 from watcher.daemon import Daemon
 from watcher.demo import simulation
 from watcher.demo.scenario import SimulatedDay
 from watcher.demo.server import ReceivedRequest, Reply, Server
 from watcher.demo.simulation import CLEARS_BELOW_PERCENT, FIRES_ABOVE_PERCENT, FastClock, SimulatedWorkQueue
-from watcher.notifiers import NOTIFIERS, Channel
 from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import StatusDocument
 from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system.environment import Environment
 from watcher.system.log import Log
 
 FRAME_INTERVAL_S = 0.1
@@ -156,14 +152,6 @@ class _EventLog(Log):
     def report_error(self, context: str, error: BaseException) -> None:
         """Report it."""
         self._player.report_problem(f"{context}: {type(error).__name__}: {error}")
-
-
-def can_notify_desktop(environment: Environment, now: datetime) -> bool:
-    """Whether a first notification was accepted: the only proof that this machine shows them."""
-    message = messages.compose_notice("demo", "AI usage watcher: demonstration", "Notifications appear here.", now)
-    channel = Channel(name="desktop", type="desktop", settings=NOTIFIERS["desktop"].settings_class())
-    outcome = notifiers.send_message(message, channel, send=environment.send, run=environment.run)
-    return bool(outcome.delivered) or outcome.accepted
 
 
 # --- lines of at most 80 columns --------------------------------------------------------------------------------------
