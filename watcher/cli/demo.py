@@ -3,9 +3,8 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import nullcontext
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from watcher.demo.player import DemoEvent, StatusFrame
 
 PICTURE_WIDTH = 80
-REDRAW_EVERY = timedelta(hours=4)  # simulated; where the output is no terminal
 
 
 class DemoError(WatcherError):
@@ -69,35 +67,6 @@ def _exit_on_signal(signal_number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + signal_number)
 
 
-class _Screen:
-    """The picture, redrawn in place on a terminal, and lines that stay above it."""
-
-    def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 - heavy
-        from rich.live import Live  # noqa: PLC0415 - likewise
-
-        console = Console(highlight=False, soft_wrap=True)
-        is_terminal = sys.stdout.isatty() and not console.is_dumb_terminal
-        self.live = Live(console=console, auto_refresh=False) if is_terminal else None
-        self._drawn_at: datetime | None = None
-
-    def print_lines(self, at: datetime, lines: list[str]) -> None:
-        """Lines that stay, with the simulated time before the first."""
-        for line in [f"{at.astimezone():%H:%M}  {lines[0]}", *(f"       {line}" for line in lines[1:])]:
-            if self.live is None:
-                click.echo(line)
-            else:
-                self.live.console.print(line, markup=False)
-
-    def draw(self, frame: "StatusFrame", *, ascii_only: bool) -> None:
-        """The picture: in place, or now and then below the lines."""
-        if self.live is not None:
-            self.live.update(render_frame(frame, ascii_only=ascii_only), refresh=True)
-        elif frame.status.providers and (self._drawn_at is None or frame.at - self._drawn_at >= REDRAW_EVERY):
-            click.echo(render_frame(frame, ascii_only=ascii_only).plain)
-            self._drawn_at = frame.at
-
-
 def render_frame(frame: "StatusFrame", *, ascii_only: bool) -> "Text":
     """The simulated time, and the table of `watcher status` with the primary window of each provider."""
     from rich.text import Text  # noqa: PLC0415 - heavy
@@ -123,24 +92,32 @@ def render_frame(frame: "StatusFrame", *, ascii_only: bool) -> "Text":
 
 def _print_events(events: Iterable["DemoEvent"]) -> tuple[list[str], int]:
     """Show everything that happens. Returns the problems, and how many notifications there were."""
-    from watcher.cli.status import supports_blocks  # noqa: PLC0415 - as above
+    from rich.console import Console  # noqa: PLC0415 - heavy
+    from rich.live import Live  # noqa: PLC0415 - likewise
+
+    from watcher.cli.status import supports_blocks  # noqa: PLC0415 - likewise
     from watcher.demo import player  # noqa: PLC0415 - likewise
 
-    screen, problems, notification_count = _Screen(), list[str](), 0
+    console, problems, notification_count = Console(highlight=False, soft_wrap=True), list[str](), 0
     ascii_only = not supports_blocks(sys.stdout.encoding or "ascii")
     used: float | None = None
-    with screen.live or nullcontext():
+
+    def print_lines(at: datetime, lines: Sequence[str]) -> None:
+        for line in [f"{at.astimezone():%H:%M}  {lines[0]}", *(f"       {line}" for line in lines[1:])]:
+            console.print(line, markup=False)
+
+    with Live(console=console, auto_refresh=False) as live:
         for event in events:
             if isinstance(event, player.StatusFrame):
                 previous, used = used, player.get_firing_session_percent(event.status)
                 explanation = player.explain_no_message(previous, used)
                 if explanation:
-                    screen.print_lines(event.at, [explanation])
-                screen.draw(event, ascii_only=ascii_only)
+                    print_lines(event.at, [explanation])
+                live.update(render_frame(event, ascii_only=ascii_only), refresh=True)
             elif isinstance(event, player.NotificationReceived):
                 notification_count += 1
-                screen.print_lines(event.at, player.format_notification(event.payload, "!" if ascii_only else "●"))
+                print_lines(event.at, player.format_notification(event.payload, "!" if ascii_only else "●"))
             else:
                 problems.append(event.text)
-                screen.print_lines(event.at, [f"problem: {event.text}"])
+                print_lines(event.at, [f"problem: {event.text}"])
     return problems, notification_count
