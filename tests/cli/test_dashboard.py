@@ -211,17 +211,18 @@ def test_an_unchanged_file_is_not_read_again(server, monkeypatch):
     server.publish_status()
 
 
-def test_a_browser_that_closes_in_mid_stream_leaves_no_trace(server, capfd):
+def test_a_browser_that_closes_in_mid_stream_leaves_no_trace(server, capfd, monkeypatch):
+    monkeypatch.setattr(dashboard, "CLOSED_FOR_S", 1.0)
     server.publish_status()
     with stream(server) as read_event:
         read_event()
-        wait_until(lambda: server.audience.find_end_reason(clock.monotonic_s() + 60) is None)
-    wait_until(lambda: server.audience.find_end_reason(clock.monotonic_s() + 60) == "the page was closed")
+        assert server.audience.find_end_reason(clock.monotonic_s()) is None
+    wait_until(lambda: server.audience.find_end_reason(clock.monotonic_s()) == "the page was closed")
     assert capfd.readouterr().err == ""
 
 
 def test_the_process_ends_with_its_page(two_days, monkeypatch):
-    monkeypatch.setattr(dashboard, "CLOSED_FOR_S", 0.1)
+    monkeypatch.setattr(dashboard, "CLOSED_FOR_S", 1.0)
     with DashboardServer(two_days, 0) as server:
         reasons = []
         runner = Thread(target=lambda: reasons.append(server.run()), daemon=True)
@@ -246,34 +247,23 @@ def test_a_hidden_page_gets_the_end(two_days, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("happenings", "at_s", "reason"),
+    ("pages", "at_s", "reason"),
     [
         ([], 599, None),
         ([], 600, "the page was not visible for ten minutes"),
-        ([("open", 1, True)], 10_000, None),
-        ([("open", 1, True), ("close", 50)], 53, None),
-        ([("open", 1, True), ("close", 50)], 54, "the page was closed"),
-        ([("open", 1, True), ("close", 50), ("open", 51, True)], 10_000, None),  # reloaded
-        ([("open", 1, True), ("close", 50), ("open", 51, False)], 649, None),  # hidden
-        ([("open", 1, True), ("close", 50), ("open", 51, False)], 650, "the page was not visible for ten minutes"),
+        ([(50, True)], 53, None),
+        ([(50, True)], 54, "the page was closed"),
+        ([(50, True), (53, True)], 56, None),  # reloaded
+        ([(50, True), (649, False)], 649, None),  # hidden
+        ([(50, True), (650, False)], 650, "the page was not visible for ten minutes"),
+        ([(650, False), (650, True)], 650, None),  # one of two is visible
     ],
 )
-def test_the_process_ends_when_no_page_is_visible(happenings, at_s, reason):
+def test_the_process_ends_when_no_page_is_visible(pages, at_s, reason):
     audience = Audience(0)
-    for kind, happened_s, *visible in happenings:
-        if kind == "open":
-            audience.add("page", happened_s, visible=visible[0])
-        else:
-            audience.remove("page", happened_s)
+    for open_s, visible in pages:
+        audience.note_page(open_s, visible=visible)
     assert audience.find_end_reason(at_s) == reason
-
-
-def test_one_visible_page_of_two_is_enough():
-    audience = Audience(0)
-    audience.add("hidden", 0, visible=False)
-    audience.add("visible", 0, visible=True)
-    audience.remove("hidden", 10)
-    assert audience.find_end_reason(10_000) is None
 
 
 # --- actions --------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from watcher.cli.charts.svg import DARK, LIGHT, format_colour_variables
 from watcher.cli.check import refresh_readings
 from watcher.cli.context import find_paths, load_effective_config, load_own_providers, open_store
 from watcher.cli.history import build_tracks
-from watcher.cli.rules import convert_decision
+from watcher.cli.rules import convert_decision, convert_rule
 from watcher.cli.snooze import end_snoozes, format_snooze, save_snooze
 from watcher.cli.status import load_status
 from watcher.core.engine.replay import iter_decisions
@@ -44,7 +44,6 @@ from watcher.system.process import open_in_browser
 HOST = "127.0.0.1"
 TICK_S = 0.25  # how soon a change reaches the page
 REFRESH_EVERY_S = 15.0  # time alone makes readings stale, and tells whether the daemon still runs
-DETAILS_EVERY_S = 5.0  # history and decisions, at most
 CLOSED_FOR_S = 4.0  # a page that is reloaded comes back sooner
 UNSEEN_FOR_S = 600.0
 SOCKET_TIMEOUT_S = 10.0
@@ -128,14 +127,7 @@ def build_details_event(paths: Paths, now: datetime) -> bytes:
         pass
     except WatcherError as error:
         problem = str(error)
-    listed = [
-        {
-            "rule": rule.name,
-            "levels": [{"severity": level.severity, "when": str(level.when)} for level in rule.levels],
-            "decisions": decisions.get(rule.name, []),
-        }
-        for rule in rules
-    ]
+    listed = [convert_rule(rule) | {"decisions": decisions.get(rule.name, [])} for rule in rules]
     return encode_json({"tracks": tracks, "rules": listed, "problem": problem})
 
 
@@ -181,31 +173,23 @@ def perform_action(action: str, paths: Paths, request: ActionRequest) -> str:
 
 
 class Audience:
-    """Which pages are open, and when none is visible any more. Instants are monotonic seconds."""
+    """When a page was last open, and last visible, in monotonic seconds."""
 
     def __init__(self, now_s: float) -> None:
-        self._visible: dict[object, bool] = {}
-        self._left_s: float | None = None  # since when no page is open; None: one is, or none ever was
-        self._seen_s = now_s
+        self._open_s: float | None = None  # None: none ever was
+        self._visible_s = now_s
 
-    def add(self, stream: object, now_s: float, *, visible: bool) -> None:
-        """A page was opened, shown or hidden."""
-        self._visible[stream], self._left_s = visible, None
+    def note_page(self, now_s: float, *, visible: bool) -> None:
+        """A page is open."""
+        self._open_s = now_s
         if visible:
-            self._seen_s = now_s
-
-    def remove(self, stream: object, now_s: float) -> None:
-        """Its stream was closed."""
-        if self._visible.pop(stream):
-            self._seen_s = now_s
-        if not self._visible:
-            self._left_s = now_s
+            self._visible_s = now_s
 
     def find_end_reason(self, now_s: float) -> str | None:
         """Why the process has nothing to do any more; None while it has."""
-        if self._left_s is not None and now_s - self._left_s >= CLOSED_FOR_S:
+        if self._open_s is not None and now_s - self._open_s >= CLOSED_FOR_S:
             return "the page was closed"
-        if not any(list(self._visible.values())) and now_s - self._seen_s >= UNSEEN_FOR_S:
+        if now_s - self._visible_s >= UNSEEN_FOR_S:
             return "the page was not visible for ten minutes"
         return None
 
@@ -258,17 +242,13 @@ class DashboardServer(ThreadingHTTPServer):
             self.events["status"] = build_status_event(self.paths, clock.utc_now())
 
     def _publish_details(self) -> None:
-        basis = None
-        while not self._ended.wait(TICK_S):
-            if self.events["status"] is basis:
-                continue
-            basis = self.events["status"]
+        while not self._ended.is_set():
             try:
                 self.events["details"] = build_details_event(self.paths, clock.utc_now())
             except Exception as error:  # noqa: BLE001 - a thread's last place that can explain a defect
                 problem = app.describe_defect(error)
                 self.events["details"] = encode_json({"tracks": {}, "rules": [], "problem": problem})
-            self._ended.wait(DETAILS_EVERY_S)
+            self._ended.wait(REFRESH_EVERY_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Report a defect; an OSError is a browser that went away."""
@@ -363,9 +343,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, b":\n\n", "text/event-stream")
         sent: dict[str, bytes] = {}
         alive_at_s = clock.monotonic_s()
-        self.server.audience.add(self, clock.monotonic_s(), visible=visible)
-        try:
+        with suppress(OSError):  # closed in mid-stream
             while "end" not in sent:
+                self.server.audience.note_page(clock.monotonic_s(), visible=visible)
                 for name, data in self.server.events.items():
                     if data and sent.get(name) is not data:
                         self.wfile.write(b"event: %s\ndata: %s\n\n" % (name.encode(), data))
@@ -375,10 +355,6 @@ class _Handler(BaseHTTPRequestHandler):
                     alive_at_s = clock.monotonic_s()
                 if select.select([self.connection], [], [], TICK_S)[0]:
                     return  # a page sends nothing here: it was closed
-        except OSError:
-            pass  # closed in mid-stream
-        finally:
-            self.server.audience.remove(self, clock.monotonic_s())
 
     def _refuse(self, status: int, text: str) -> None:
         self._answer(status, encode_json({"error": text}), "application/json")
