@@ -90,7 +90,6 @@ def test_the_page_has_windows_pace_alerts_and_what_was_spent(home, tmp_path):
     sample_history.live(home)
     words = read_words(write_report(tmp_path))
     assert "AI usage, last 7 days 25 Feb 2026 to 4 Mar 2026" in words
-    assert "4 windows watched" in words
     assert words.index("Fires now rule") < words.index("Runs out next") < words.index("Alerts rule")
     assert words.index("Alerts rule") < words.index("Claude max 5-hour window")
     assert "Claude max 5-hour window" in words

@@ -4,7 +4,7 @@ The page is one file for light, dark and print, without scripts. A policy in its
 """
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from string import Template
@@ -36,7 +36,6 @@ from watcher.status.document import AccountStatus, WindowStatus
 from watcher.system import clock
 from watcher.system.process import open_in_browser
 
-MAX_ALERTS = 200
 _MIN_SPAN = timedelta(hours=6)
 _MAX_OPEN_RESETS = 8  # more would push everything else off the screen
 _NUMERIC_HEADERS = {"spent", "left unused", "used"}
@@ -94,10 +93,9 @@ def _render_report(time_range: TimeRange, days: int) -> str:
         element("header", element("h1", title), element("p", dates)),
         element(
             "main",
-            element("ul", *_render_key_figures(drawn, periods), class_="figures"),
             _render_alerts("Fires now", [each for each in latest_first if each[0].is_firing], time_range),
             _render_next([(key, status) for key, status in accounts if status.ok], drawn, time_range),
-            _render_alerts("Alerts", latest_first[:MAX_ALERTS], time_range),
+            _render_alerts("Alerts", latest_first, time_range),
             *([element("p", LEGEND, class_="key")] if drawn else []),
             *(_render_account(key, status, drawn, time_range, several) for key, status in accounts),
         ),
@@ -115,21 +113,6 @@ def _fit_range(drawn: Sequence[Track], time_range: TimeRange) -> TimeRange:
     first = min((track.usage_history.points[0].at for track in drawn), default=time_range.start)
     start = max(time_range.start, min(first, time_range.end - _MIN_SPAN))
     return TimeRange(start=start, end=time_range.end, tz=time_range.tz)
-
-
-def _render_key_figures(drawn: Sequence[Track], alert_periods: Sequence[AlertPeriod]) -> Iterator[Markup]:
-    resets = [period for track in drawn for period in track.usage_history.periods]
-    peaks = [(point.used_percent or 0.0, track.name) for track in drawn if (point := track.usage_history.peak)]
-    figures = [
-        (str(len(drawn)), "window watched" if len(drawn) == 1 else "windows watched"),
-        (str(len(alert_periods)), "alert" if len(alert_periods) == 1 else "alerts"),
-        (str(len(resets)), "reset" if len(resets) == 1 else "resets"),
-    ]
-    if peaks:
-        percent, name = max(peaks)
-        figures.append((formatting.format_percent(percent), f"at most: {name}"))
-    for number, meaning in figures:
-        yield element("li", element("b", number), meaning)
 
 
 def _render_account(
