@@ -68,11 +68,6 @@ def test_codex_answers_both_the_instant_and_the_time_left() -> None:
             "plus",
             ["five_hour", "weekly", "credits", "reset_credits"],
         ),
-        (
-            {"usage_url": "https://proxy.example.com/v1/usage", "api_key": "yes"},
-            "plus",
-            ["five_hour", "upstream_weekly", "cost"],
-        ),
     ],
 )
 def test_every_request_of_codex_has_its_answer(extra, plan, windows) -> None:

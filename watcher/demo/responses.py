@@ -78,26 +78,6 @@ def codex_reset_credits(_usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
     return {"available_count": RESET_CREDIT_COUNT, "credits": credits_}
 
 
-def codex_key_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /v1/usage`, as a proxy that shares subscriptions answers an API key."""
-
-    def limit(turn: WindowUsage, window: str, source: str) -> dict[str, Any]:
-        used = round(10 * turn.used_percent)
-        numbers = {"max_value": 1000, "current_value": used, "remaining_value": 1000 - used}
-        ends = None if turn.resets_at is None else _format_iso(turn.resets_at)
-        names = {"limit_type": "credits", "limit_window": window, "model_filter": None, "source": source}
-        return {**names, **numbers, "reset_at": ends}
-
-    return {
-        "request_count": 120,
-        "total_tokens": 240_000,
-        "cached_input_tokens": 90_000,
-        "total_cost_usd": 3.75,
-        "limits": [limit(usage.codex_session, "5h", "api_key_limit")],
-        "upstream_limits": [limit(usage.codex_week, "7d", "aggregate")],
-    }
-
-
 def copilot_user(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     """`GET /copilot_internal/user`."""
     month = usage.copilot_month
@@ -174,7 +154,6 @@ ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
     ("GET", MONTHLY_USAGE_PATH): codex_monthly_usage,
     ("GET", "/api/accounts/v1/user-auth-credential/whoami"): _always(CODEX_OWNER),
     ("GET", "/api/codex/usage"): codex_usage,
-    ("GET", "/v1/usage"): codex_key_usage,
     ("GET", "/copilot_internal/user"): copilot_user,
     ("GET", "/user"): _always({"login": "demo", "id": 1}),
     ("GET", "/api/subscription/v1/usage"): nano_gpt_usage,
