@@ -162,7 +162,7 @@ def test_ended_before_its_time_it_leaves_nothing_behind(tmp_path: Path, number: 
         streams["preexec_fn"] = partial(signal.signal, number, signal.SIG_DFL)
     with subprocess.Popen(command, env=env, text=True, **streams) as process:
         assert process.stdout is not None
-        while not list(tmp_path.glob("watcher-demo-*/state/watcher.db")):
+        while not list(tmp_path.glob("watcher-demo-*/state/status.json")):
             time.sleep(0.1)
         process.send_signal(number)
         rest = process.stdout.read()
