@@ -36,19 +36,15 @@ class FastClock(Clock):
     def __init__(self, starts_at: datetime, speed: float, machine_clock: Callable[[], float] = monotonic_s) -> None:
         self._starts_at, self._speed, self._monotonic_s = starts_at, speed, machine_clock
         self._lock = threading.Lock()
-        self._started_s = machine_clock()
-        self._paused_total_s = 0.0  # so far
+        self._elapsed_s = 0.0  # real seconds until the last pause, without earlier pauses
         self._pause_count = 0
-        self._paused_at_s = 0.0  # when the last pause began
+        self._started_s = machine_clock()  # the end of the last pause
         self._runs_until_s = math.inf  # it stops there, even if the next call comes later
 
     def now(self) -> datetime:
         """The simulated instant."""
         with self._lock:
-            machine_s = self._paused_at_s if self._pause_count else self._read_machine_s()
-            return self._starts_at + timedelta(
-                seconds=(machine_s - self._started_s - self._paused_total_s) * self._speed
-            )
+            return self._starts_at + timedelta(seconds=self._read_elapsed_s() * self._speed)
 
     def to_real_seconds(self, span: timedelta) -> float:
         """How long the machine waits for `span`, apart from pauses."""
@@ -65,21 +61,20 @@ class FastClock(Clock):
     def pause(self) -> None:
         """Stop the clock; several callers may do so at once."""
         with self._lock:
-            if not self._pause_count:
-                self._paused_at_s = self._read_machine_s()
+            self._elapsed_s = self._read_elapsed_s()
             self._pause_count += 1
 
     def resume(self, run_at_most_s: float | None = None) -> None:
         """Start the clock if no other caller holds it, for at most so many real seconds."""
         with self._lock:
             self._pause_count -= 1
-            if not self._pause_count:
-                machine_s = self._monotonic_s()
-                self._paused_total_s += machine_s - self._paused_at_s
-                self._runs_until_s = math.inf if run_at_most_s is None else machine_s + run_at_most_s
+            self._started_s = self._monotonic_s()
+            self._runs_until_s = self._started_s + (math.inf if run_at_most_s is None else run_at_most_s)
 
-    def _read_machine_s(self) -> float:
-        return min(self._monotonic_s(), self._runs_until_s)
+    def _read_elapsed_s(self) -> float:
+        if self._pause_count:
+            return self._elapsed_s
+        return self._elapsed_s + min(self._monotonic_s(), self._runs_until_s) - self._started_s
 
 
 class SimulatedWorkQueue(WorkQueue):
