@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from watcher.core.model import AlertEvent, Reading, Series, Severity, Transition, WindowKind
+import msgspec
+
+from watcher.core.model import AlertEvent, Facts, Reading, Series, Severity, Transition, WindowKind
 from watcher.core.routing.messages import Formatter, ProviderInfo
 from watcher.core.routing.planner import Routing
 from watcher.core.rules.ast import iter_field_references
@@ -91,6 +93,7 @@ def transition(event="firing", severity="warning", read=None, **more):
         "reason": {"firing": "above", "resolved": "recovered"}.get(event, event),
         "since": more.get("at", NOW),
         "reading": reading() if read is None else read,
+        "facts": msgspec.convert(more.pop("facts", {}), Facts),
     }
     return Transition(**(parts | more))
 

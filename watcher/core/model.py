@@ -308,6 +308,20 @@ FIRING_EVENTS = frozenset({AlertEvent.FIRING, AlertEvent.ESCALATED, AlertEvent.R
 """The events after which an alert is firing; after the others it is over."""
 
 
+class Facts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What messages may use beyond the reading, as of a transition. None is unknown."""
+
+    increase: float | None = None  # of `used` in this episode
+    rate: float | None = None  # percent per hour
+    projected: float | None = None  # percent at the reset
+    exhausts_in_s: float | None = None
+    age_s: float | None = None  # of the last reading
+    error: str | None = None  # one line
+    error_kind: str | None = None
+    plan: str | None = None
+    spent: tuple[tuple[str, datetime | None], ...] | None = None  # other windows that are used up: label, reset
+
+
 class Transition(Struct, frozen=True, kw_only=True):
     """One change of one alert. Everything downstream uses this record and never reads the current state again."""
 
@@ -323,12 +337,7 @@ class Transition(Struct, frozen=True, kw_only=True):
     reading: Reading | None = None  # the last believed reading
     notified_severities: tuple[Severity, ...] = ()  # of the alert's earlier messages: its end goes to their channels
     occurrence: int = 1  # counts this event in the episode: firing again after a recovery is 2, a second reminder is 2
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What messages may use beyond the reading. Plain JSON values; unknown ones are left out:
-    `increase` (of `used` in this episode), `rate` (percent per hour), `projected` (percent at reset), `exhausts_in_s`,
-    `age_s` (seconds), `error` (one line), `error_kind`, `spent` (labels of other windows of the account that are
-    used up, each with the time of its reset as ISO text or
-    None: `[["7-day window", "2026-01-05T09:00:00+00:00"], ...]`)."""
+    facts: Facts = Facts()
 
     @property
     def alert_id(self) -> str:

@@ -360,8 +360,6 @@ def has_reset_unread(state: SeriesState, now: datetime) -> bool:
 
 def _hide_account(transition: Transition, label: str) -> Transition:
     """The transition without private facts: the account's name and key, its plan, error texts."""
-    facts = {name: value for name, value in transition.facts.items() if name not in ("plan", "error", "error_kind")}
-    if transition.facts.get("error_kind"):
-        facts["error"] = transition.facts["error_kind"]
+    facts = structs.replace(transition.facts, plan=None, error=transition.facts.error_kind)
     series = structs.replace(transition.series, account=label)
     return structs.replace(transition, series=series, account_name=label, facts=facts)

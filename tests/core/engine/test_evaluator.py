@@ -10,7 +10,7 @@ from tests.core.samples import NOW
 from watcher.core.engine import evaluator
 from watcher.core.engine.state import EngineState
 from watcher.core.engine.transitions import REASONS
-from watcher.core.model import AlertEvent, AlertPhase, PollFailure, Reading, Series, Snapshot, WindowKind
+from watcher.core.model import AlertEvent, AlertPhase, Facts, PollFailure, Reading, Series, Snapshot, WindowKind
 from watcher.core.rules.loader import parse_rules
 
 EVERY = timedelta(minutes=5)
@@ -76,11 +76,7 @@ def test_a_transition_carries_all_that_its_readers_need():
     assert (transition.event, transition.reason, transition.occurrence) == (AlertEvent.FIRING, "above", 1)
     assert transition.reading is not None
     assert transition.reading.used_percent == 90
-    assert transition.facts == {
-        "age_s": 0.0,
-        "plan": "max",
-        "spent": [["7-day window", (NOW + timedelta(days=2)).isoformat()]],
-    }
+    assert transition.facts == Facts(age_s=0.0, plan="max", spent=(("7-day window", NOW + timedelta(days=2)),))
     assert msgspec.json.decode(msgspec.json.encode(transition), type=type(transition)) == transition
 
 
@@ -88,18 +84,18 @@ def test_the_forecast_is_among_the_facts_once_it_is_known():
     results = [answer(70 + 4 * turn, NOW + turn * EVERY, resets_at=NOW + minutes(120)) for turn in range(4)]
     evaluations, _ = play(*results)
     facts = evaluations[-1].transitions[0].facts
-    assert facts["rate"] == pytest.approx(48)
-    assert facts["exhausts_in_s"] == pytest.approx(18 / 48 * 3600)
-    assert facts["projected"] == pytest.approx(82 + 48 * 105 / 60)
+    assert facts.rate == pytest.approx(48)
+    assert facts.exhausts_in_s == pytest.approx(18 / 48 * 3600)
+    assert facts.projected == pytest.approx(82 + 48 * 105 / 60)
 
 
 def test_a_failure_is_among_the_facts_of_a_silence():
     results = [answer(10), *(failure(NOW + minutes(15 * turn)) for turn in range(1, 5))]
     evaluations, _ = play(*results, rules=QUIET)
     (transition,) = evaluations[-1].transitions
-    assert transition.facts["error"] == "no answer in 20 s"
-    assert transition.facts["error_kind"] == "timeout"
-    assert transition.facts["age_s"] == 3600
+    assert transition.facts.error == "no answer in 20 s"
+    assert transition.facts.error_kind == "timeout"
+    assert transition.facts.age_s == 3600
 
 
 def test_a_suspect_reading_is_counted():

@@ -18,7 +18,7 @@ from watcher.core.engine.transitions import (
     make_decision,
     make_transition,
 )
-from watcher.core.model import AlertEvent, AlertPhase, Reading, Series, Severity, Snapshot, WindowKind
+from watcher.core.model import AlertEvent, AlertPhase, Facts, Reading, Series, Severity, Snapshot, WindowKind
 
 EVERY = timedelta(minutes=5)
 ENDS = NOW + timedelta(hours=2)
@@ -70,7 +70,7 @@ def test_a_transition_says_when_it_became_true_and_what_was_believed():
 
 
 def test_unknown_facts_are_left_out():
-    assert collect_facts(make_metrics(), []) == {"age_s": 0.0, "plan": "max"}
+    assert collect_facts(make_metrics(), []) == Facts(age_s=0.0, plan="max")
 
 
 def test_used_up_windows_are_named_in_order_of_their_resets():
@@ -78,9 +78,9 @@ def test_used_up_windows_are_named_in_order_of_their_resets():
     opus = make_metrics("seven_day_opus", 104.0, "", NOW + timedelta(days=1))
     never = replace(make_metrics("extra", 100.0).state, boundary_at=None)
     siblings = [SeriesMetrics(never, NOW), week, opus, make_metrics("seven_day_sonnet", 99.0)]
-    spent = collect_facts(make_metrics(), [each for each in siblings if is_exhausted(each)])["spent"]
+    spent = collect_facts(make_metrics(), [each for each in siblings if is_exhausted(each)]).spent
     assert [label for label, _ in spent] == ["seven_day_opus", "7-day window", "extra"]
-    assert spent[0][1] == (NOW + timedelta(days=1)).isoformat()
+    assert spent[0][1] == NOW + timedelta(days=1)
     assert spent[2][1] is None
 
 

@@ -377,11 +377,6 @@ def test_one_message_says_both_where_the_beginning_was_not_delivered():
     )
 
 
-def test_nothing_is_claimed_of_a_facts_type_that_is_not_what_it_should_be():
-    odd = {"age_s": "long", "exhausts_in_s": True, "error": 3, "projected": None}
-    assert body(transition(facts=odd)) == body(transition())
-
-
 def test_a_digest_of_one_provider_links_to_it():
     about = [of("claude", window) for window in ("five_hour", "seven_day")]
     message = compose_digest(about, {}, FORMATTER, datetime(2026, 1, 7, 14, tzinfo=UTC), key="d")

@@ -7,7 +7,6 @@ for one rule, series and moment why there was a transition or none; `watcher rul
 import math
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from msgspec import Struct
 
@@ -15,7 +14,7 @@ from watcher.core.engine.metrics import SeriesMetrics
 from watcher.core.engine.state import Validity
 from watcher.core.engine.state_machine import AlertChange
 from watcher.core.engine.windows import get_used_percent
-from watcher.core.model import AlertEvent, AlertPhase, Series, Severity, Transition
+from watcher.core.model import AlertEvent, AlertPhase, Facts, Series, Severity, Transition
 from watcher.core.rules.rule import Rule
 
 FULL_PERCENT = 100.0 - 1e-6
@@ -136,22 +135,25 @@ def make_transition(
     )
 
 
-def collect_facts(metrics: SeriesMetrics, exhausted: Iterable[SeriesMetrics]) -> dict[str, Any]:
-    """What is known beyond the reading, as plain JSON values; unknown is left out."""
+def collect_facts(metrics: SeriesMetrics, exhausted: Iterable[SeriesMetrics]) -> Facts:
+    """What is known beyond the reading."""
     state = metrics.state
-    spent = [_make_exhausted_row(other) for other in exhausted]
-    facts = {
-        "increase": metrics.value_of("increase"),
-        "rate": metrics.value_of("rate"),
-        "projected": metrics.value_of("projected"),
-        "exhausts_in_s": metrics.value_of("exhausts_in"),
-        "age_s": metrics.reading_age_s(),
-        "error": state.error,
-        "error_kind": state.error_kind,
-        "plan": state.plan,
-        "spent": sorted(spent, key=lambda row: (row[1] is None, row[1], row[0])) or None,
-    }
-    return {name: value for name, value in facts.items() if value is not None and value != math.inf}
+    spent = sorted(
+        (_make_exhausted_row(other) for other in exhausted), key=lambda row: (row[1] is None, row[1], row[0])
+    )
+    numbers = {name: metrics.value_of(name) for name in ("increase", "rate", "projected", "exhausts_in")}
+    known = {name: value for name, value in numbers.items() if isinstance(value, float) and value != math.inf}
+    return Facts(
+        increase=known.get("increase"),
+        rate=known.get("rate"),
+        projected=known.get("projected"),
+        exhausts_in_s=known.get("exhausts_in"),
+        age_s=metrics.reading_age_s(),
+        error=state.error,
+        error_kind=state.error_kind,
+        plan=state.plan,
+        spent=tuple(spent) or None,
+    )
 
 
 def is_exhausted(metrics: SeriesMetrics) -> bool:
@@ -160,8 +162,7 @@ def is_exhausted(metrics: SeriesMetrics) -> bool:
     return isinstance(used, float | int) and used >= FULL_PERCENT
 
 
-def _make_exhausted_row(metrics: SeriesMetrics) -> list[str | None]:
-    """[label, when it resets]."""
-    reading, boundary = metrics.state.reading, metrics.state.boundary_at
-    label = (reading.label if reading is not None else "") or metrics.state.series.window
-    return [label, None if boundary is None else boundary.isoformat()]
+def _make_exhausted_row(metrics: SeriesMetrics) -> tuple[str, datetime | None]:
+    """(label, when it resets)."""
+    reading = metrics.state.reading
+    return (reading.label if reading else "") or metrics.state.series.window, metrics.state.boundary_at

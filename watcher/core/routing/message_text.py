@@ -114,7 +114,7 @@ def _format_level(reading: Reading | None, preposition: str) -> str:
 
 def _format_other_exhausted(transition: Transition, times: TimeFormatter) -> str:
     """Another window of the account that is used up: ", but the 7-day window is used up until Mon 09:00"."""
-    exhausted = get_exhausted_windows(transition)
+    exhausted = transition.facts.spent
     if not exhausted:
         return ""
     label, until = max(exhausted, key=lambda item: item[1] or times.now)
@@ -134,12 +134,11 @@ def format_body(transition: Transition, rule: Rule | None, series_name: SeriesNa
     about_availability = is_availability_rule(rule)
     is_firing = transition.event in FIRING_EVENTS
     lines = ["" if about_availability else _format_counts(transition.reading)]
-    if is_firing and not about_availability and not get_exhausted_windows(transition):
+    if is_firing and not about_availability and not transition.facts.spent:
         lines.append(_format_forecast(transition, rule, times))
     if transition.event not in {AlertEvent.RESET, AlertEvent.RESOLVED}:
         lines.extend(
-            f"The {label} is used up{_format_until(until, times)}."
-            for label, until in get_exhausted_windows(transition)
+            f"The {label} is used up{_format_until(until, times)}." for label, until in transition.facts.spent or ()
         )
     if error := format_error(transition, series_name):
         lines.append(f"Last attempt: {error}")
@@ -153,7 +152,7 @@ def format_body(transition: Transition, rule: Rule | None, series_name: SeriesNa
 
 def format_error(transition: Transition, series_name: SeriesName) -> str:
     """The error of the last poll without the provider's name, which the title has; empty where there was none."""
-    return (get_text_fact(transition, "error") or "").removeprefix(f"{series_name.provider_name}: ")
+    return (transition.facts.error or "").removeprefix(f"{series_name.provider_name}: ")
 
 
 def _format_counts(reading: Reading | None) -> str:
@@ -178,7 +177,7 @@ def _format_forecast(transition: Transition, rule: Rule | None, times: TimeForma
     """What to expect: "At this rate it runs out at 14:20, 40 min before the reset."."""
     reading = transition.reading
     resets_at = reading.resets_at if reading else None
-    exhausts_at, projected = get_exhausts_at(transition), get_number_fact(transition, "projected")
+    exhausts_at, projected = get_exhausts_at(transition), transition.facts.projected
     if projected is None and exhausts_at is None and reading is not None:  # too few readings for a rate of now
         projected, exhausts_at = _project_mean_rate(reading, transition.at)
     if exhausts_at and exhausts_at > times.now and (resets_at is None or exhausts_at < resets_at):
@@ -262,31 +261,13 @@ def _mentions_field(rule: Rule, fields: frozenset[str]) -> bool:
     return any(found.field in fields for level in rule.levels for found in iter_field_references(level.when))
 
 
-def get_text_fact(transition: Transition, name: str) -> str | None:
-    """A fact that is a text; None where it is unknown or empty."""
-    value = transition.facts.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def get_number_fact(transition: Transition, name: str) -> float | None:
-    """A fact that is a number; None where it is unknown."""
-    value = transition.facts.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def get_exhausts_at(transition: Transition) -> datetime | None:
     """When the window runs out at the rate of then; None where that is unknown."""
-    seconds = get_number_fact(transition, "exhausts_in_s")
+    seconds = transition.facts.exhausts_in_s
     return None if seconds is None else transition.at + timedelta(seconds=seconds)
 
 
 def get_reading_age(transition: Transition, now: datetime) -> timedelta | None:
     """How old the last reading is at `now` if none has come since; None where that is unknown."""
-    seconds = get_number_fact(transition, "age_s")
+    seconds = transition.facts.age_s
     return None if seconds is None else timedelta(seconds=seconds) + (now - transition.at)
-
-
-def get_exhausted_windows(transition: Transition) -> list[tuple[str, datetime | None]]:
-    """Labels of the account's other windows that are used up, each with the instant of its reset."""
-    rows = transition.facts.get("spent") or ()
-    return [(str(label), datetime.fromisoformat(until) if until else None) for label, until in rows]

@@ -12,6 +12,7 @@ from watcher.core.model import (
     AlertEvent,
     Delivery,
     DeliveryState,
+    Facts,
     Reading,
     Series,
     Severity,
@@ -133,8 +134,6 @@ def _keep_retry_delay(changes: OutboxChanges, channel: str) -> None:
 
 
 __all__ = ["OutboxPlan", "Routing", "Suppression", "find_next_release", "plan_deliveries", "plan_release"]
-
-_STALE_FACTS = ("increase", "rate", "projected", "exhausts_in_s", "age_s")
 
 
 class OutboxPlan(Struct, frozen=True, kw_only=True):
@@ -363,7 +362,8 @@ def _refresh_transition(
     reading = latest_readings.get(transition.series)
     if reading is None:
         return transition
-    facts = {name: value for name, value in transition.facts.items() if name not in _STALE_FACTS}
-    exhausted = [row for row in facts.get("spent") or () if row[1] and datetime.fromisoformat(row[1]) > now]
+    facts = transition.facts
+    exhausted = tuple((label, until) for label, until in facts.spent or () if until and until > now)
+    lasting = Facts(error=facts.error, error_kind=facts.error_kind, plan=facts.plan, spent=exhausted or None)
     at = now if redated and transition.event in FIRING_EVENTS else transition.at
-    return structs.replace(transition, reading=reading, facts={**facts, "spent": exhausted or None}, at=at)
+    return structs.replace(transition, reading=reading, facts=lasting, at=at)
