@@ -154,14 +154,11 @@ def test_a_channel_that_was_down_gets_beginning_and_end_in_one_message():
     outbox.plan(transition())
     outbox.update_queued(attempts=3, next_attempt_at=NOW + 20 * M, last_response="answered 503")
     outbox.plan(at(NOW + 5 * M, "resolved", read=reading(64)))
-    assert outbox.states() == ["queued"]
-    (row,) = outbox.rows
+    (row,) = outbox.open()
     assert row.message.title == "Claude 5-hour window is back to 64 %, resets in 1 h 35 min (16:00)"
     assert row.message.body.startswith("At 14:20: Claude 5-hour window at 82 %. ")
     assert row.key == row.message.id == "claude-session|claude[acc-1].five_hour|3|resolved"
-    assert (row.attempts, row.next_attempt_at) == (3, NOW + 20 * M), (
-        "a new message does not hasten a channel that waits"
-    )
+    assert row.next_attempt_at == NOW + 20 * M, "a new message does not hasten a channel that waits"
 
 
 def test_what_may_have_arrived_stays_and_its_end_follows():
@@ -186,7 +183,7 @@ def test_of_several_levels_only_the_highest_is_read():
     outbox.plan(transition(severity="info"))
     outbox.plan(at(NOW + M, "escalated", severity="warning", read=reading(90)))
     outbox.plan(at(NOW + 2 * M, "escalated", severity="critical", read=reading(96)))
-    (row,) = outbox.rows
+    (row,) = outbox.open()
     assert (row.message.event, row.message.severity) == ("firing", Severity.CRITICAL)
     assert row.message.title == "Claude 5-hour window at 96 %, resets in 1 h 38 min (16:00)"
     assert row.message.since == NOW
@@ -198,8 +195,7 @@ def test_an_escalation_of_a_delivered_alert_is_an_escalation():
     outbox.deliver()
     outbox.plan(at(NOW + M, "escalated", severity="warning"))
     outbox.plan(at(NOW + 2 * M, "escalated", severity="critical"))
-    assert outbox.states() == ["sent", "queued"]
-    assert outbox.rows[1].key.endswith("|escalated|critical")
+    assert [row.key.rpartition("five_hour|3|")[2] for row in outbox.open()] == ["escalated|critical"]
 
 
 def test_an_end_after_a_reminder_that_was_not_sent_is_sent():
@@ -623,7 +619,7 @@ def test_a_higher_level_ends_a_snooze():
     assert outbox.states() == ["held"]
     planned = outbox.plan(at(NOW + M, "escalated", severity="critical"))
     assert [each.target for each in planned.ended_snoozes] == ["claude-session"]
-    assert outbox.states() == ["queued"]
+    assert [str(row.state) for row in outbox.open()] == ["queued"]
 
 
 def test_a_level_no_higher_than_what_was_known_does_not_end_a_snooze():

@@ -318,8 +318,8 @@ class OutboxChanges:
         mute = self.find_mute(transition)
         if mute is None:
             self._release_closings(channel, alert)
-        place = self._withdraw(channel, alert, "overtaken by a newer message")
-        self._queue(key, channel, (transition,), mute, place)
+        self._withdraw(channel, alert, "overtaken by a newer message")
+        self._queue(key, channel, (transition,), mute)
 
     def _queue_closing(self, transition: Transition, channel: str) -> None:
         """Queue the end of an alert, or the reset that a rule asked for."""
@@ -329,54 +329,27 @@ class OutboxChanges:
         was_held = all(row.is_held for row in unread)
         says_both = firing is not None and not was_held
         self._withdraw_repeats(channel, alert)
-        place = self._withdraw(channel, alert, "" if says_both else ALERT_OVER)
+        self._withdraw(channel, alert, "" if says_both else ALERT_OVER)
         if firing is not None and was_held and transition.event is AlertEvent.RESOLVED:
             self.record_suppression(transition, channel, "it began and ended while it was held back")
             return
         about = (firing, transition) if firing is not None and says_both else (transition,)
-        self._queue(transition.key, channel, about, self.find_mute(transition), place)
+        self._queue(transition.key, channel, about, self.find_mute(transition))
 
-    def _queue(
-        self, key: str, channel: str, about: tuple[Transition, ...], mute: Mute | None, place: Row | None
-    ) -> None:
-        """Put a message into the outbox: in place of the one that it overtakes, else at the end."""
+    def _queue(self, key: str, channel: str, about: tuple[Transition, ...], mute: Mute | None) -> None:
+        """Put a message at the end of the outbox."""
         if mute is not None:
             self.record_suppression(about[-1], channel, mute.reason, key)
-        delivery = create_delivery(key, channel, self.now, reason=about[-1].reason, about=about, mute=mute)
-        if place is None:
-            self.add(delivery)
-            return
-        old = place.delivery
-        next_at = max(delivery.next_attempt_at, old.next_attempt_at) if old.attempts else delivery.next_attempt_at
-        place.replace(
-            structs.replace(
-                delivery,
-                id=old.id,
-                attempts=old.attempts,
-                attempted_at=old.attempted_at,
-                last_response=old.last_response,
-                next_attempt_at=next_at,
-            )
-        )
+        self.add(create_delivery(key, channel, self.now, reason=about[-1].reason, about=about, mute=mute))
 
-    def _withdraw(self, channel: str, alert: str, reason: str) -> Row | None:
-        """Withdraw what surely did not arrive. Returns the first row that was about nothing else, to be reused.
-
-        `reason` is empty where the message that follows says it too. None where another row of the alert stays
-        behind it: that one would get ahead of the new message.
-        """
-        place = None
-        rows = self._find_rows(alert, channel)
+    def _withdraw(self, channel: str, alert: str, reason: str) -> None:
+        """Withdraw what surely did not arrive; `reason` is empty where the message that follows says it too."""
         for row in self._find_unread(channel, alert):
             gone = row.about.pop(alert)
             for transition in gone if reason else ():
                 self.record_suppression(transition, channel, reason)
             if not row.about:
                 row.withdraw(reason or ALERT_OVER)
-                place = place or row
-        if place is None or any(row.is_open and alert in row.about for row in rows[rows.index(place) :]):
-            return None
-        return place
 
     def _withdraw_repeats(self, channel: str, alert: str) -> None:
         """Withdraw what is held and may have arrived: once the alert is over it is not sent again."""
