@@ -550,8 +550,7 @@ def _validate_rule(path: str, text: str) -> list[str]:
         ConfigError: with every mistake, of the rule or of the files that are there already.
     """
     config = load_effective_config()
-    taken = {rule.name: rule for rule in config.rules}
-    found, mistakes = loader.check_rules(text, path, channels=tuple(config.channels), taken=taken)
+    found, mistakes = loader.check_rule_files([(path, text)], channels=tuple(config.channels), taken=config.rules)
     if mistakes:
         raise ConfigError(f"{diagnostics.format_diagnostics(mistakes)}\nnothing was written")
     return [advice for advice in find_advice([*config.rules, *found]) if advice.startswith(path)]

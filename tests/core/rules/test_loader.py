@@ -13,7 +13,6 @@ from watcher.core.rules.diagnostics import MAX_DIAGNOSTICS, format_diagnostics
 from watcher.core.rules.loader import (
     MAX_FILE_LENGTH,
     check_rule_files,
-    check_rules,
     decode_utf8,
     parse_rules,
 )
@@ -90,7 +89,7 @@ def test_only_a_config_has_other_keys():
 
 
 def test_a_wrong_rule_does_not_hide_the_right_ones():
-    rules, wrong = check_rules(RULE.format("a") + '[[rule]]\nname = "b"\nwhen = "x"\n', "rules.toml")
+    rules, wrong = check_rule_files([("rules.toml", RULE.format("a") + '[[rule]]\nname = "b"\nwhen = "x"\n')])
     assert [rule.name for rule in rules] == ["a"]
     assert [(each.line, each.column, each.rule) for each in wrong] == [(6, 9, "b")]
 
@@ -233,7 +232,7 @@ def test_the_largest_files_are_refused_in_bounded_time(text):
 
 @given(st.text(alphabet="[]{}=\"'#.,\n\\ rulenamewhex>%501\x00", max_size=80))
 def test_any_text_is_read_or_refused(text):
-    _rules, wrong = check_rules(text, "rules.toml")
+    _rules, wrong = check_rule_files([("rules.toml", text)])
     for each in wrong:
         assert 1 <= each.line <= text.count("\n") + 1
         assert each.column >= 1
@@ -243,7 +242,7 @@ def test_any_text_is_read_or_refused(text):
 def test_a_file_with_one_character_changed_is_read_or_refused(path, at, character):
     text = path.read_text("utf-8")
     at = min(at, len(text))
-    _rules, wrong = check_rules(text[:at] + character + text[at + 1 :], "rules.toml", channels=CHANNELS)
+    _rules, wrong = check_rule_files([("rules.toml", text[:at] + character + text[at + 1 :])], channels=CHANNELS)
     for each in wrong:
         assert each.message
         assert "\x1b" not in str(each)

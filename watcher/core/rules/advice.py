@@ -33,24 +33,13 @@ def find_advice(rules: Sequence[Rule]) -> Iterator[str]:
 
 
 def find_impossibility(condition: ast.Expression) -> str:
-    """Why a condition can never hold; empty where it can."""
-    return next(_check_condition(condition), "it never holds") if _find_answer(condition) is False else ""
-
-
-def _find_answer(node: ast.Expression) -> bool | None:
-    """The answer that a condition has whatever the readings; None where they decide."""
-    if isinstance(node, ast.Not):
-        answer = _find_answer(node.operand)
-        return None if answer is None else not answer
-    if isinstance(node, ast.And | ast.Or):
-        answers = {_find_answer(term) for term in node.terms}
-        decided = node.deciding_value in answers or (isinstance(node, ast.And) and _is_contradiction(node))
-        return node.deciding_value if decided else None if None in answers else not node.deciding_value
-    if not isinstance(node, ast.Comparison):
-        return None
-    fields = ast.iter_field_references(node)
-    is_unknowable = any(each.field in ast.COUNT_FIELDS and _is_percent_only(each.selector) for each in fields)
-    return False if is_unknowable else _find_constant_answer(node)
+    """Why a condition can never hold; empty where it can, or where that takes more than one comparison to see."""
+    terms = condition.terms if isinstance(condition, ast.And) else (condition,)
+    comparisons = [term for term in terms if isinstance(term, ast.Comparison)]
+    problems = [problem for term in comparisons for problem in _check_condition(term) if " never " in problem]
+    if isinstance(condition, ast.And) and _is_contradiction(condition):
+        problems.append(_describe_contradiction(condition))
+    return problems[0] if problems else ""
 
 
 def _check_condition(condition: ast.Expression) -> Iterator[str]:
@@ -64,7 +53,7 @@ def _check_condition(condition: ast.Expression) -> Iterator[str]:
             yield f"`{comparison}` {'always' if holds else 'never'} holds"
     for node in ast.walk_expression(condition):
         if isinstance(node, ast.And) and _is_contradiction(node):
-            yield f"`{node}` never holds: the terms exclude each other"
+            yield _describe_contradiction(node)
 
 
 def _is_percent_only(selector: ast.Selector) -> bool:
@@ -111,6 +100,10 @@ def _is_contradiction(condition: ast.And) -> bool:
         if len(alike) > 1 and find_satisfying_value(alike) is None:
             return True
     return False
+
+
+def _describe_contradiction(condition: ast.And) -> str:
+    return f"`{condition}` never holds: the terms exclude each other"
 
 
 def _is_alike(first: Rule, second: Rule) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from watcher.core.redaction import redact_toml_line
@@ -32,45 +32,16 @@ _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_KEY_PART}(?:\.[ \t]*+{_KEY_PART}){
 def parse_rules(
     text: str, path: str, *, channels: Collection[str] | None = None, is_config: bool = False
 ) -> tuple[Rule, ...]:
-    """The rules of one file; arguments as for `check_rules`.
+    """The rules of one file, which may be a whole `config.toml`; `channels` as for `check_rule_files`.
 
     Raises:
         ConfigError: with every mistake in the file.
     """
-    rules, diagnostics = check_rules(text, path, channels=channels, is_config=is_config)
+    config_path = path if is_config else None
+    rules, diagnostics = check_rule_files([(path, text)], channels=channels, config_path=config_path)
     if diagnostics:
         raise ConfigError(format_diagnostics(diagnostics))
     return rules
-
-
-def check_rules(
-    text: str,
-    path: str,
-    *,
-    channels: Collection[str] | None = None,
-    is_config: bool = False,
-    taken: dict[str, Rule] | None = None,
-) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
-    """The rules of one file that are right, and every mistake in it.
-
-    Args:
-        text: of the file, decoded.
-        path: of the file, as messages name it.
-        channels: names that `notify` may use; None: any.
-        is_config: whether it is a whole `config.toml`, whose other keys are checked elsewhere.
-        taken: name -> the rule in another file that has it; gets the rules of this file too.
-    """
-    found = parse_toml_document(text, path)
-    if isinstance(found, Diagnostic):
-        return (), [found]
-    document, positions = found
-    source = SourceFile(path, positions)
-    if not is_config:
-        for key in document.keys() - {"rule"}:
-            message = f"unknown key `{sanitize_for_terminal(key, 40)}`; {suggest_word(key, ('rule',))}"
-            source.add_error(source.positions.find_key((key,)), message)
-    rules = _read_rules(source, document.get("rule", []), channels, {} if taken is None else taken)
-    return tuple(rules), source.diagnostics
 
 
 def check_rule_files(
@@ -78,16 +49,30 @@ def check_rule_files(
     *,
     channels: Collection[str] | None = None,
     config_path: str | None = None,
+    taken: Collection[Rule] = (),
 ) -> tuple[tuple[Rule, ...], list[Diagnostic]]:
-    """The rules of several files, given as (path, text), and every mistake in all of them.
+    """The rules of some files that are right, and every mistake in all of them.
 
-    Two rules with one name are a mistake. `config_path` names the file that may have other keys than `rule`.
+    Args:
+        files: (path, text), as messages name the path.
+        channels: names that `notify` may use; None: any.
+        config_path: the file that is a whole `config.toml`, whose other keys are checked elsewhere.
+        taken: rules of other files, whose names are taken.
     """
-    rules: dict[str, Rule] = {}
+    rules = {rule.name: rule for rule in taken}
     diagnostics: list[Diagnostic] = []
     for path, text in files:
-        diagnostics += check_rules(text, path, channels=channels, is_config=path == config_path, taken=rules)[1]
-    return tuple(rules.values()), diagnostics
+        found = parse_toml_document(text, path)
+        if isinstance(found, Diagnostic):
+            diagnostics.append(found)
+            continue
+        document, positions = found
+        source = SourceFile(path, positions, diagnostics)
+        for key in document.keys() - {"rule"} if path != config_path else ():
+            message = f"unknown key `{sanitize_for_terminal(key, 40)}`; {suggest_word(key, ('rule',))}"
+            source.add_error(positions.find_key((key,)), message)
+        _read_rules(source, document.get("rule", []), channels, rules)
+    return tuple(rules.values())[len(taken) :], diagnostics
 
 
 def parse_toml_document(text: str, path: str) -> tuple[dict[str, Any], TomlPositions] | Diagnostic:
@@ -126,21 +111,16 @@ def decode_utf8(raw: bytes, path: str) -> str:
         raise ConfigError(str(Diagnostic(path, line, column, found))) from None
 
 
-def _read_rules(
-    source: SourceFile, tables: Any, channels: Collection[str] | None, taken: dict[str, Rule]
-) -> Iterator[Rule]:
+def _read_rules(source: SourceFile, tables: Any, channels: Collection[str] | None, rules: dict[str, Rule]) -> None:
+    """Adds the rules of one file to `rules`; two rules with one name are a mistake."""
     if not isinstance(tables, list):
         message = f"rules are written under [[rule]], not as {format_toml_value(tables)}"
         source.add_error(source.positions.find_key(("rule",)), message)
         return
     for index, table in enumerate(tables):
         rule = RuleReader(source, index, channels).read_rule(table)
-        if rule is None:
-            continue
-        first = taken.setdefault(rule.name, rule)
-        if first is rule:
-            yield rule
-        else:
+        first = None if rule is None else rules.setdefault(rule.name, rule)
+        if rule is not None and first is not None and first is not rule:
             file = "" if first.path == source.path else f"{first.path}, "
             message = f"this name is taken by the rule in {file}line {first.line}; rename or remove one"
             source.add_error(source.positions.find_value(("rule", index, "name")), message, rule=rule.name)

@@ -45,11 +45,11 @@ _KEY_CORRECTIONS = {
 
 
 class SourceFile(Struct):
-    """A file that is being read, and the mistakes found in it so far."""
+    """A file that is being read, and the mistakes found so far, in files before it too."""
 
     path: str
     positions: TomlPositions
-    diagnostics: list[Diagnostic] = msgspec.field(default_factory=list)
+    diagnostics: list[Diagnostic]
 
     def add_error(self, span: TextSpan, message: str, *, rule: str = "") -> None:
         """Adds a mistake."""
