@@ -164,3 +164,11 @@ def test_a_misspelt_key_is_named_with_the_line_and_what_was_meant(shell):
     assert (
         answer.err == f"{shell.path / 'odd.jsonl'}, line 2: unknown key `used_precent`; did you mean `used_percent`?\n"
     )
+
+
+def test_unknown_keys_of_a_reading_are_ignored_and_reported_once(shell):
+    notified = [line(minute, used_percent=81, plan="max", note="mine") for minute in range(3)]
+    (shell.path / "odd.jsonl").write_text("\n".join(map(json.dumps, notified)))
+    answer = shell.say(str(shell.path / "odd.jsonl"), "--json")
+    assert (answer.code, answer.out.count('"event":"firing"')) == (0, 1)
+    assert answer.err == f"{shell.path / 'odd.jsonl'}: `note`, `plan` mean nothing to replay and were ignored\n"

@@ -135,7 +135,7 @@ def test_processes_one_after_another_decide_what_a_replay_decides(polls):
     for minutes, what in polls:
         at += timedelta(minutes=minutes)
         lines.append(json.dumps(line(what, at)))
-    news = list(history.build_poll_results(history.read_history_lines(map(str.encode, lines), "readings.jsonl")))
+    news = list(history.build_poll_results(history.read_history_lines(map(str.encode, lines), "readings.jsonl", set())))
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         book = loader.load_config(_paths(home), lambda text: text, Path("/nowhere")).rules

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from watcher.cli.context import find_paths, load_own_providers, make_series_formatter, open_store, parse_duration_option
-from watcher.cli.output import echo_wrapped, format_count
+from watcher.cli.output import echo_error, echo_wrapped, format_count
 from watcher.cli.rules import read_rule_file
 from watcher.core.engine import replay
 from watcher.core.engine.windows import get_used_percent
@@ -101,11 +101,16 @@ def load_results_from_file(path: str) -> list[PollResult]:
     Raises:
         UsageError: it cannot be read, or a line is invalid.
     """
+    ignored_keys: set[str] = set()
     try:
         with click.open_file(path, "rb") as lines:
-            return list(replay.build_poll_results(replay.read_history_lines(lines, path)))
+            found = list(replay.build_poll_results(replay.read_history_lines(lines, path, ignored_keys)))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}; give a file of readings, or --since") from error
+    if ignored_keys:
+        listed = ", ".join(f"`{key}`" for key in sorted(ignored_keys))
+        echo_error(f"{path}: {listed} mean nothing to replay and were ignored")
+    return found
 
 
 def _load_results_from_store(since: str, now: datetime) -> tuple[list[PollResult], Callable[[Series], str]]:

@@ -118,7 +118,7 @@ def to_bytes(text):
 
 
 def build_results(*lines):
-    return list(build_poll_results(read_history_lines(map(to_bytes, lines), "readings.jsonl")))
+    return list(build_poll_results(read_history_lines(map(to_bytes, lines), "readings.jsonl", set())))
 
 
 def test_a_line_of_the_contract_becomes_a_reading():

@@ -73,12 +73,13 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
 LINE_KEYS = tuple(field.encode_name for field in msgspec.structs.fields(HistoryLine))
 
 
-def read_history_lines(lines: Iterable[bytes], path: str) -> Iterator[HistoryLine]:
-    """Reads the lines; empty ones are skipped, and keys of other programs.
+def read_history_lines(lines: Iterable[bytes], path: str, ignored_keys: set[str]) -> Iterator[HistoryLine]:
+    """Reads the lines; empty ones are skipped.
 
     Args:
         lines: in time order.
         path: for error messages.
+        ignored_keys: unknown keys are added to it.
 
     Raises:
         UsageError: at the first invalid line, with its number and what is wrong.
@@ -92,7 +93,7 @@ def read_history_lines(lines: Iterable[bytes], path: str) -> Iterator[HistoryLin
         location = f"{path}, line {number}"
         if len(text) > MAX_LINE_LENGTH:
             raise UsageError(f"{location}: longer than {MAX_LINE_LENGTH} characters; one reading a line is expected")
-        line = _decode_line(text, location)
+        line = _decode_line(text, location, ignored_keys)
         if latest is not None and line.at < latest:
             raise UsageError(
                 f"{location}: {line.at:%Y-%m-%dT%H:%M:%SZ} is earlier than the line before it; sort by `at`"
@@ -105,17 +106,18 @@ _decode_fields = msgspec.json.Decoder(HistoryLine).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _decode_line(text: bytes, location: str) -> HistoryLine:
+def _decode_line(text: bytes, location: str, ignored_keys: set[str]) -> HistoryLine:
     try:
         line, keys = _decode_fields(text), _decode_keys(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
         found = _KEY_ERROR_PATTERN.fullmatch(str(error))
         problem = f"`{found['key']}`: {found['what']}" if found else str(error)
         raise UsageError(f"{location}: {problem}; {READING_FORMAT_HINT}") from None
-    for key in keys:
-        meant = None if key in LINE_KEYS else find_close_match(key, LINE_KEYS)
+    for key in keys.keys() - LINE_KEYS:
+        shown, meant = sanitize_for_terminal(key, 40), find_close_match(key, LINE_KEYS)
         if meant is not None:
-            raise UsageError(f"{location}: unknown key `{sanitize_for_terminal(key, 40)}`; did you mean `{meant}`?")
+            raise UsageError(f"{location}: unknown key `{shown}`; did you mean `{meant}`?")
+        ignored_keys.add(shown)
     if line.window is None and line.error is None:
         raise UsageError(f"{location}: neither `window` nor `error` is given; {READING_FORMAT_HINT}")
     for number in (line.used, line.limit, line.remaining):
