@@ -135,22 +135,6 @@ def test_the_line_is_that_of_the_rules_header():
     assert parse_one("# one\n\n" + RULE.format("a")).line == 3
 
 
-def test_an_example_of_a_series_that_the_rule_does_not_match_is_a_mistake():
-    example = '[[rule.example]]\nseries = "{}"\nused = [1]\nexpect = ["."]\n'
-    for when, right, wrong in (
-        ("claude.five_hour > 80%", "claude.five_hour", "claude.seven_day"),
-        ("claude > 80%", "claude.five_hour", "claude.mystery"),
-        ("*.weekly > 80%", "codex.weekly", None),
-        ("gemini_cli > 80%", "gemini_cli.gemini_2_5_pro", "codex.weekly"),
-    ):
-        text = f'[[rule]]\nname = "a"\nwhen = "{when}"\n'
-        assert parse_one(text + example.format(right)).examples[0].series == right
-        if wrong:
-            subject = when.split()[0]
-            expected = f'rules.toml:5:10: rule "a": this rule is about `{subject}`, not about `{wrong}`'
-            assert get_errors(text + example.format(wrong)).startswith(expected)
-
-
 # --- files that are no text, or too large ---
 
 

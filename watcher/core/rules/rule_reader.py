@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from watcher.core.model import AlertEvent, Severity
 from watcher.core.rules import parser
-from watcher.core.rules.ast import Literal, Selector
+from watcher.core.rules.ast import Literal
 from watcher.core.rules.diagnostics import (
     Diagnostic,
     KeyPath,
@@ -26,7 +26,7 @@ from watcher.core.rules.hysteresis import extract_threshold, find_overlap, make_
 from watcher.core.rules.rule import Example, ExampleEntry, Level, LevelsEntry, Rule, RuleEntry
 from watcher.core.rules.template import check_template
 from watcher.core.rules.time_intervals import TimeInterval, check_time_zone, parse_active_interval
-from watcher.core.rules.vocabulary import MAX_NUMBER, PROVIDER_WINDOWS, parse_duration
+from watcher.core.rules.vocabulary import MAX_NUMBER, parse_duration
 
 T = TypeVar("T")
 MAX_EXAMPLE_READINGS = 2_000
@@ -90,15 +90,11 @@ class RuleReader:
         examples = self._read_examples(entry.get("example", []))
         if not levels or self._has_errors():
             return None
-        subject = parser.find_subject(levels[0].when)
-        self._check_example_series(subject, examples)
-        if self._has_errors():
-            return None
         return Rule(
             name=entry["name"],
             path=self.source.path,
             line=self.source.positions.text.count("\n", 0, self.source.positions.find_key(self.path).start) + 1,
-            subject=subject,
+            subject=parser.find_subject(levels[0].when),
             levels=levels,
             pending_for=pending_for,
             remind=remind,
@@ -374,20 +370,6 @@ class RuleReader:
         if every is not None and every * min(steps, MAX_EXAMPLE_READINGS) > MAX_EXAMPLE_DURATION:
             self._add_error((*path, "every"), "the readings cover more than ten years")
 
-    def _check_example_series(self, subject: Selector, examples: tuple[Example, ...]) -> None:
-        """Reports an example of a series that the rule never matches."""
-        for index, example in enumerate(examples):
-            selector, _ = parser.parse_selector(example.series)
-            primary = PROVIDER_WINDOWS[selector.provider].primary
-            is_window = subject.window not in ("", "*") and subject.kind is None
-            if (
-                subject.provider not in ("*", selector.provider)
-                or (is_window and subject.window != selector.window)
-                or (not subject.window and primary and selector.window not in primary)
-            ):
-                message = f"this rule is about `{subject}`, not about `{selector}`"
-                self._add_error(("example", index, "series"), message)
-
 
 def compute_fingerprint(levels: tuple[Level, ...], pending_for: timedelta) -> str:
     """The meaning of a rule's condition as text: equal as long as an edit does not change the meaning.
@@ -429,14 +411,8 @@ def describe_type(expected_type: Any) -> str:
 
 def _suggest_choice(value: Any, expected_type: Any) -> str:
     """`; did you mean "warning"?` if the value is close to one of the texts that the key takes."""
-    if not isinstance(value, str):
-        return ""
-    if value == AlertEvent.REMINDER:
-        return "; for reminders, use `remind`"
     description = describe_type(expected_type)
-    choices = [part.strip('",.') for part in description.split() if part.startswith('"')]
-    choice = find_close_match(value, choices)
-    if choice is None or " such as " in description:
+    if not isinstance(value, str) or " such as " in description:
         return ""
-    is_list = description.startswith("a list of") and choice == value
-    return f'; did you mean ["{choice}"]?' if is_list else f'; did you mean "{choice}"?'
+    choice = find_close_match(value, [part.strip('",.') for part in description.split() if part.startswith('"')])
+    return f'; did you mean "{choice}"?' if choice and choice != value else ""
