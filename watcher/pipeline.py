@@ -12,7 +12,6 @@ from msgspec import structs
 from watcher.config.loader import Config
 from watcher.core.engine import evaluator
 from watcher.core.engine.metrics import NETWORK_SOURCE, NOTED_SOURCES
-from watcher.core.engine.staleness import OFFLINE_KIND
 from watcher.core.engine.state import SeriesState
 from watcher.core.model import (
     FIRING_EVENTS,
@@ -30,9 +29,6 @@ from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
 from watcher.storage.records import Account
 from watcher.storage.store import KEEP_DELIVERIES, Store
-
-_INCONCLUSIVE_KINDS = frozenset({"expired", "not_signed_in", "unsupported"})
-"""Failures that are found without the network: they say nothing about it."""
 
 
 def process_result(
@@ -52,6 +48,7 @@ def process_result(
             store.snoozes.load(),
             now,
             closed_alerts=list_closed_alerts(evaluation),
+            offline=is_offline(store),
         )
         store.alerts.save_evaluation(evaluation)
         save_plan(store, planned)
@@ -110,6 +107,7 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> planne
             build_routing(store, config),
             store.snoozes.load(),
             now,
+            offline=is_offline(store),
             latest_readings={series: state.reading for series, state in states.items() if state.reading is not None},
             episodes={str(series): state.episode for series, state in states.items()},
             history=_load_alert_history(store, config, now),
@@ -181,9 +179,8 @@ def build_routing(store: Store, config: Config) -> planner.Routing:
 
 def is_offline(store: Store) -> bool:
     """Whether this machine is offline, by the last polls."""
-    afar = [account for account in store.accounts.load() if _is_remote(account)]
-    kinds = {None if account.failure is None else account.failure.kind for account in afar}
-    return kinds - _INCONCLUSIVE_KINDS == {OFFLINE_KIND}
+    afar = (account for account in store.accounts.load() if _is_remote(account))
+    return muting.is_machine_offline(None if account.failure is None else account.failure.kind for account in afar)
 
 
 def _is_remote(account: Account) -> bool:

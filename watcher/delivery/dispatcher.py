@@ -16,7 +16,7 @@ from watcher import notifiers, pipeline
 from watcher.config.loader import Config
 from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState, StoppedChannel
 from watcher.core.routing import messages, planner, retry
-from watcher.core.routing.muting import find_quiet_hours_mute
+from watcher.core.routing.muting import MutingContext, find_quiet_hours_mute
 from watcher.core.routing.outbox_changes import Routing, create_notice
 from watcher.core.rules.rule import Rule
 from watcher.notifiers import Channel, OnAction, Run, Send
@@ -174,7 +174,7 @@ def _make_stop_notices(
         f"It waits for 24 h at most: change [channels.{stop.channel}] in the config, or fix the receiver and run "
         f"`watcher notify test {stop.channel}`, and it is sent."
     )
-    mute = find_quiet_hours_mute(routing.quiet_hours, now, routing.formatter.tz)
+    mute = find_quiet_hours_mute(MutingContext(now=now, tz=routing.formatter.tz, quiet_hours=routing.quiet_hours))
     reason = "a channel refused permanently"
     return (create_notice(key, others[0], title, body, now, reason=reason, mute=mute),)
 

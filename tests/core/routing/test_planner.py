@@ -663,6 +663,57 @@ def test_a_snooze_that_ends_within_quiet_hours_leaves_its_messages_to_them():
     )
 
 
+# --- this machine is offline ----------------------------------------------------------------------------------------
+
+
+def silent(provider, **more):
+    return of(provider, rule="blind", read=reading(resets_at=None), **more)
+
+
+def test_six_silent_providers_are_one_notice_while_the_machine_is_offline():
+    outbox = Outbox()
+    for minute, provider in enumerate(PROVIDERS):
+        outbox.plan(silent(provider, at=NOW + minute * M), offline=True)
+    assert outbox.deliver() == ["This machine is offline"]
+    assert outbox.states().count("held") == 6
+    assert set(outbox.reasons()) == {"this machine is offline"}
+
+
+def test_the_end_of_the_outage_is_sent_and_what_recovered_is_not():
+    outbox = Outbox()
+    outbox.plan(*[silent(provider) for provider in PROVIDERS[:3]], offline=True)
+    outbox.deliver()
+    for provider in PROVIDERS[:3]:
+        outbox.plan(silent(provider, event="resolved", at=NOW + H))
+    assert outbox.deliver() == ["This machine is online again"]
+    assert outbox.states().count("withdrawn") == 3
+
+
+def test_a_channel_without_the_offline_notice_gets_no_online_notice():
+    outbox = Outbox(routing(default=("team",)))
+    outbox.plan(silent("claude"), offline=True)
+    outbox.plan(silent("claude", event="resolved", at=NOW + H))
+    assert outbox.deliver() == []
+
+
+def test_a_provider_that_stays_silent_after_the_outage_is_reported_after_a_grace_period():
+    outbox = Outbox()
+    outbox.plan(silent("claude"), silent("codex"), offline=True)
+    outbox.deliver()
+    outbox.release(NOW + 9 * M, offline=True)
+    outbox.plan(silent("codex", event="resolved", at=NOW + 10 * M))
+    outbox.release(NOW + 12 * M)
+    assert outbox.deliver() == []
+    outbox.release(NOW + 30 * M)
+    assert outbox.deliver() == ["Claude gives no reading", "This machine is online again"]
+
+
+def test_alerts_about_use_are_sent_while_the_machine_is_offline():
+    outbox = Outbox()
+    outbox.plan(transition(), offline=True)
+    assert outbox.states() == ["queued"]
+
+
 # --- bounds ---------------------------------------------------------------------------------------------------------
 
 

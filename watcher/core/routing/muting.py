@@ -1,4 +1,4 @@
-"""Why a message is held back for now: a snooze or quiet hours.
+"""Why a message is held back for now: a snooze, quiet hours, a machine that is offline.
 
 What is held waits in the outbox until `planner.plan_release` releases it. Quiet hours hold the end of an alert even
 where its beginning was critical and was not held.
@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
+from watcher.core.engine.staleness import OFFLINE_KIND
 from watcher.core.engine.windows import infer_kind
 from watcher.core.formatting import format_time
 from watcher.core.model import FIRING_EVENTS, AlertEvent, Series, Severity, Snooze, Transition
@@ -17,14 +18,20 @@ from watcher.core.rules.ast import Selector
 from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.core.rules.time_intervals import TimeInterval, find_interval_end
 
+OFFLINE_REASON = "this machine is offline"
 SNOOZED_REASON = "snoozed"
 QUIET_HOURS_REASON = "quiet hours"
 
 RELEASE_REASONS = {
     QUIET_HOURS_REASON: "after quiet hours",
     SNOOZED_REASON: "after a snooze",
+    OFFLINE_REASON: "back online",
 }
 """What held messages back -> the reason of the digest that follows, whose title begins with it."""
+
+
+INCONCLUSIVE_KINDS = frozenset({"expired", "not_signed_in", "unsupported"})
+"""Failures that are found without the network: they say nothing about it."""
 
 
 class Mute(Struct, frozen=True):
@@ -34,22 +41,46 @@ class Mute(Struct, frozen=True):
     until: datetime | None = None
 
 
-def find_mute(
-    transition: Transition, snoozes: Iterable[Snooze], quiet_hours: TimeInterval | None, now: datetime, tz: tzinfo
-) -> Mute | None:
-    """What holds a transition back, if anything."""
-    for snooze in snoozes:
-        if is_snoozed_by(snooze, transition, now):
-            until = f"until {format_time(snooze.expires_at, now, tz)}" if snooze.expires_at else "until the reset"
-            return Mute(f"{SNOOZED_REASON} {until}: {snooze.target}", snooze.expires_at)
+class MutingContext(Struct, frozen=True, kw_only=True):
+    """Everything that can hold a message back at one instant."""
+
+    now: datetime
+    tz: tzinfo
+    quiet_hours: TimeInterval | None = None
+    snoozes: tuple[Snooze, ...] = ()
+    offline: bool = False
+
+
+def is_machine_offline(kinds: Iterable[str | None]) -> bool:
+    """Whether nothing that was polled over the network could be reached.
+
+    `kinds`: the kind of each such account's present failure; None: it answered.
+    """
+    return set(kinds) - INCONCLUSIVE_KINDS == {OFFLINE_KIND}
+
+
+def find_mute(transition: Transition, context: MutingContext, *, about_availability: bool = False) -> Mute | None:
+    """What holds a transition back, if anything. `about_availability`: its rule is about missing readings."""
+    if context.offline and about_availability and transition.event in FIRING_EVENTS:
+        return Mute(OFFLINE_REASON)
+    for snooze in context.snoozes:
+        if is_snoozed_by(snooze, transition, context.now):
+            when = (
+                f"until {format_time(snooze.expires_at, context.now, context.tz)}"
+                if snooze.expires_at
+                else "until the reset"
+            )
+            return Mute(f"{SNOOZED_REASON} {when}: {snooze.target}", snooze.expires_at)
     is_urgent = transition.severity is Severity.CRITICAL and transition.event in FIRING_EVENTS
-    return None if is_urgent else find_quiet_hours_mute(quiet_hours, now, tz)
+    return None if is_urgent else find_quiet_hours_mute(context)
 
 
-def find_quiet_hours_mute(quiet_hours: TimeInterval | None, now: datetime, tz: tzinfo) -> Mute | None:
+def find_quiet_hours_mute(context: MutingContext) -> Mute | None:
     """The mute of quiet hours for what is not critical; None outside them."""
-    until = None if quiet_hours is None else find_interval_end(quiet_hours, now, tz)
-    return Mute(f"{QUIET_HOURS_REASON} until {format_time(until, now, tz)}", until) if until else None
+    if context.quiet_hours is None:
+        return None
+    until = find_interval_end(context.quiet_hours, context.now, context.tz)
+    return Mute(f"{QUIET_HOURS_REASON} until {format_time(until, context.now, context.tz)}", until) if until else None
 
 
 def is_snoozed_by(snooze: Snooze, transition: Transition, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -16,15 +16,18 @@ from watcher.core.model import (
     Message,
     Series,
     Severity,
-    Snooze,
     Transition,
 )
 from watcher.core.routing import messages
+from watcher.core.routing.message_text import is_availability_rule
 from watcher.core.routing.messages import Formatter
-from watcher.core.routing.muting import Mute, find_mute
+from watcher.core.routing.muting import OFFLINE_REASON, Mute, MutingContext, find_mute
 from watcher.core.routing.retry import DELIVERY_LIFETIME, MAX_RETRY_WAIT
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import TimeInterval
+
+RECONNECT_GRACE_FOR = timedelta(minutes=10)
+"""How long alerts about missing readings wait after the network came back, so that every provider is polled once."""
 
 ALERT_OVER = "the alert is over"
 
@@ -72,6 +75,7 @@ def create_delivery(  # noqa: PLR0913 - a record's parts, most of them named
     mute: Mute | None = None,
 ) -> Delivery:
     """A new delivery, queued, or held by `mute`. Without `message` it is written when the plan is complete."""
+    grace = RECONNECT_GRACE_FOR if mute and mute.reason == OFFLINE_REASON else timedelta(0)
     return Delivery(
         key=key,
         channel=channel,
@@ -80,7 +84,7 @@ def create_delivery(  # noqa: PLR0913 - a record's parts, most of them named
         transitions=about,
         state=DeliveryState.HELD if mute else DeliveryState.QUEUED,
         created_at=now,
-        next_attempt_at=(mute and mute.until) or now,
+        next_attempt_at=(mute and mute.until) or now + grace,
         expires_at=now + DELIVERY_LIFETIME,
     )
 
@@ -151,7 +155,7 @@ class Row:
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for the end of quiet hours or of a snooze."""
+        """Whether it waits for quiet hours, a snooze or the network."""
         return self.delivery.state is DeliveryState.HELD
 
     def has_firing(self, alert: str) -> bool:
@@ -167,17 +171,12 @@ class OutboxChanges:
     """The rows of the outbox as a plan changes them, and what it suppresses. Rows of the outbox keep their ids."""
 
     def __init__(
-        self,
-        outbox: Sequence[Delivery],
-        rules: Mapping[str, Rule],
-        routing: Routing,
-        snoozes: Sequence[Snooze],
-        now: datetime,
+        self, outbox: Sequence[Delivery], rules: Mapping[str, Rule], routing: Routing, context: MutingContext
     ) -> None:
         self.rules = rules
         self.routing = routing
-        self.snoozes = snoozes
-        self.now = now
+        self.context = context
+        self.now = context.now
         self.suppressions: list[Suppression] = []
         self.rows: list[Row] = []
         self._rows_by_alert: dict[str, list[Row]] = defaultdict(list)
@@ -247,8 +246,8 @@ class OutboxChanges:
 
     def find_mute(self, transition: Transition) -> Mute | None:
         """What holds a transition back now; None: it may be sent."""
-        routing = self.routing
-        return find_mute(transition, self.snoozes, routing.quiet_hours, self.now, routing.formatter.tz)
+        rule = self.rules.get(transition.rule)
+        return find_mute(transition, self.context, about_availability=is_availability_rule(rule))
 
     def record_suppression(self, transition: Transition, channel: str, reason: str, key: str = "") -> None:
         """Note why a transition is not sent. `key`: the transition's own, where it goes on under another event."""

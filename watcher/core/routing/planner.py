@@ -1,4 +1,4 @@
-"""Routes transitions to channels and queues them: digests, order per channel."""
+"""Routes transitions to channels and queues them: digests, one notice for an offline machine, order per channel."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from msgspec import Struct, structs
 
+from watcher.core.formatting import format_time
 from watcher.core.model import (
     FIRING_EVENTS,
     AlertEvent,
@@ -19,21 +20,25 @@ from watcher.core.model import (
     Snooze,
     Transition,
 )
-from watcher.core.routing import messages
+from watcher.core.routing import message_text, messages
 from watcher.core.routing.muting import (
+    OFFLINE_REASON,
     RELEASE_REASONS,
     Mute,
+    MutingContext,
     ends_snooze,
     find_quiet_hours_mute,
     has_snooze_expired,
     target_matches,
 )
 from watcher.core.routing.outbox_changes import (
+    RECONNECT_GRACE_FOR,
     OutboxChanges,
     Routing,
     Row,
     Suppression,
     create_delivery,
+    create_notice,
 )
 from watcher.core.routing.retry import ATTEMPTS_BEFORE_MAX_WAIT, DELIVERY_LIFETIME, MAX_RETRY_WAIT, mark_dead
 from watcher.core.rules.rule import Rule
@@ -42,9 +47,12 @@ from watcher.core.rules.time_intervals import find_next_interval_start
 MAX_SINGLE_MESSAGES = 3
 """As many alerts wait for a channel as single messages; more become a digest."""
 
+_OFFLINE_KEY_PREFIX = "offline|"
+
 
 def group_deliveries(changes: OutboxChanges) -> None:
-    """Make digests, join what begins together, and keep each channel's retry delay."""
+    """Add notices about the network, make digests, join what begins together, and keep each channel's retry delay."""
+    _update_network_notices(changes)
     for channel in dict.fromkeys(row.delivery.channel for row in changes.rows):
         queued = [row for row in changes.rows if _is_queued(row, channel)]
         waiting = [row for row in queued if row.about and not row.delivery.in_doubt]
@@ -133,6 +141,47 @@ def _keep_retry_delay(changes: OutboxChanges, channel: str) -> None:
         first.update(next_attempt_at=until, attempted_at=attempted_at)
 
 
+def _update_network_notices(changes: OutboxChanges) -> None:
+    """Say once on each channel that this machine is offline, and once that it is online again."""
+    before = _find_offline_deliveries([row.before for row in changes.rows if row.before])
+    after = _find_offline_deliveries([row.delivery for row in changes.rows])
+    for channel, delivery in after.items():
+        if channel not in before:
+            opening, now = delivery.transitions[0], changes.now
+            age = message_text.get_reading_age(opening, now)
+            since = format_time(now - age if age else opening.since, now, changes.routing.formatter.tz)
+            body = f"No provider can be reached; the last reading is from {since}."
+            _add_notice(changes, channel, f"{_OFFLINE_KEY_PREFIX}{delivery.key}", "This machine is offline", body)
+    for channel, delivery in before.items():
+        if channel not in after and not changes.context.offline:
+            _end_offline_notice(changes, delivery)
+
+
+def _find_offline_deliveries(deliveries: Sequence[Delivery]) -> dict[str, Delivery]:
+    """Channel -> a delivery that is held because the machine is offline."""
+    held = (each for each in deliveries if each.state is DeliveryState.HELD and each.reason == OFFLINE_REASON)
+    return {delivery.channel: delivery for delivery in held}
+
+
+def _end_offline_notice(changes: OutboxChanges, offline: Delivery) -> None:
+    """Say that the machine is online again; where the first notice was not sent, withdraw that instead."""
+    for row in changes.rows:
+        delivery = row.delivery
+        is_notice = delivery.channel == offline.channel and delivery.key.startswith(_OFFLINE_KEY_PREFIX)
+        if is_notice and row.is_open and not delivery.in_doubt:
+            row.withdraw("online again")
+            return
+    title = "This machine is online again"
+    _add_notice(changes, offline.channel, f"online|{offline.key}", title, "Providers can be reached again.")
+
+
+def _add_notice(changes: OutboxChanges, channel: str, key: str, title: str, body: str) -> None:
+    mute = find_quiet_hours_mute(changes.context)
+    changes.add(
+        create_notice(key, channel, title, body, changes.now, reason="network", severity=Severity.INFO, mute=mute)
+    )
+
+
 __all__ = ["OutboxPlan", "Routing", "Suppression", "find_next_release", "plan_deliveries", "plan_release"]
 
 
@@ -163,6 +212,7 @@ def plan_deliveries(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; t
     now: datetime,
     *,
     closed_alerts: Collection[tuple[str, Series]] = (),
+    offline: bool = False,
 ) -> OutboxPlan:
     """What one evaluation changes in the outbox.
 
@@ -175,6 +225,7 @@ def plan_deliveries(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; t
         now: the instant of the evaluation.
         closed_alerts: alerts that no longer fire, whatever the reason. Where no transition says so, what waits of them
             is withdrawn.
+        offline: no provider can be reached: alerts about missing readings wait behind one notice.
     """
     ended = tuple(
         snooze
@@ -182,7 +233,7 @@ def plan_deliveries(  # noqa: PLR0913, PLR0917 - the contract of the pipeline; t
         if has_snooze_expired(snooze, now)
         or any(target_matches(snooze.target, one) and ends_snooze(snooze, one) for one in transitions)
     )
-    changes = OutboxChanges(outbox, rules, routing, [each for each in snoozes if each not in ended], now)
+    changes = _begin(outbox, rules, routing, [each for each in snoozes if each not in ended], now, offline=offline)
     for transition in transitions:
         changes.route_transition(transition)
     routed = {(transition.rule, transition.series) for transition in transitions}
@@ -199,11 +250,12 @@ def plan_release(  # noqa: PLR0913 - as `plan_deliveries`
     snoozes: Sequence[Snooze],
     now: datetime,
     *,
+    offline: bool = False,
     latest_readings: Mapping[Series, Reading] | None = None,
     episodes: Mapping[str, int] | None = None,
     history: AlertHistory | None = None,
 ) -> OutboxPlan:
-    """What time alone changes in the outbox: quiet hours and snoozes begin and end, messages expire.
+    """What time alone changes in the outbox: quiet hours, snoozes and outages begin and end, messages expire.
 
     Args:
         outbox: as in `plan_deliveries`.
@@ -211,12 +263,13 @@ def plan_release(  # noqa: PLR0913 - as `plan_deliveries`
         routing: as in `plan_deliveries`.
         snoozes: as in `plan_deliveries`.
         now: the instant.
+        offline: as in `plan_deliveries`.
         latest_readings: the last believed reading of each series, for messages that are released.
         episodes: the present episode of each written series: ends snoozes that last until the reset.
         history: of the alerts that fire.
     """
     ended = tuple(snooze for snooze in snoozes if has_snooze_expired(snooze, now, episodes))
-    changes = OutboxChanges(outbox, rules, routing, [each for each in snoozes if each not in ended], now)
+    changes = _begin(outbox, rules, routing, [each for each in snoozes if each not in ended], now, offline=offline)
     _expire_deliveries(changes)
     _follow_routes(changes, history or AlertHistory(), latest_readings or {})
     _hold_and_release(changes, latest_readings or {})
@@ -233,6 +286,20 @@ def find_next_release(
     if outbox and routing.quiet_hours:
         instants.append(find_next_interval_start(routing.quiet_hours, now, routing.formatter.tz))
     return min((instant for instant in instants if instant > now), default=None)
+
+
+def _begin(  # noqa: PLR0913 - as `plan_deliveries`
+    outbox: Sequence[Delivery],
+    rules: Mapping[str, Rule],
+    routing: Routing,
+    snoozes: Sequence[Snooze],
+    now: datetime,
+    *,
+    offline: bool,
+) -> OutboxChanges:
+    tz, quiet_hours = routing.formatter.tz, routing.quiet_hours
+    context = MutingContext(now=now, tz=tz, quiet_hours=quiet_hours, snoozes=tuple(snoozes), offline=offline)
+    return OutboxChanges(outbox, rules, routing, context)
 
 
 def _complete(changes: OutboxChanges, ended_snoozes: tuple[Snooze, ...]) -> OutboxPlan:
@@ -309,19 +376,22 @@ def _hold_and_release(changes: OutboxChanges, latest_readings: Mapping[Series, R
 
 
 def _find_row_mute(changes: OutboxChanges, row: Row) -> Mute | None:
+    delivery = row.delivery
     if not row.about:
-        is_urgent = row.delivery.message.severity is Severity.CRITICAL
-        routing = changes.routing
-        return None if is_urgent else find_quiet_hours_mute(routing.quiet_hours, changes.now, routing.formatter.tz)
+        return None if delivery.message.severity is Severity.CRITICAL else find_quiet_hours_mute(changes.context)
+    if row.is_held and delivery.reason == OFFLINE_REASON and changes.now < delivery.next_attempt_at:
+        return Mute(OFFLINE_REASON, delivery.next_attempt_at)
     mutes = [changes.find_mute(transition) for transition in row.transitions]
     return None if None in mutes else mutes[0]
 
 
 def _hold(changes: OutboxChanges, row: Row, mute: Mute) -> None:
+    until = mute.until or row.delivery.next_attempt_at
+    if mute.reason == OFFLINE_REASON and changes.context.offline and until < changes.now + RECONNECT_GRACE_FOR / 2:
+        until = changes.now + RECONNECT_GRACE_FOR
     if not row.is_held:
         for transition in row.transitions:
             changes.record_suppression(transition, row.delivery.channel, mute.reason)
-    until = mute.until or row.delivery.next_attempt_at
     row.update(state=DeliveryState.HELD, reason=mute.reason, next_attempt_at=until)
 
 
