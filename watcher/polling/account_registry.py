@@ -69,6 +69,12 @@ class AccountRegistry:
         merged = accounts.merge_anonymous(found, keys, now)
         return [_apply_owner_name(login, keys, names) for login in merged]
 
+    def is_owner_open(self, provider: str, login: Credential) -> bool:
+        """Whether it is unknown if this login belongs to an account that has another login."""
+        if len(self._credentials.get(provider, ())) < 2 or not accounts.is_anonymous(login):  # noqa: PLR2004 - another
+            return False
+        return accounts.hash_token(login) not in self._store.accounts.load_aliases(provider, TOKEN)
+
     def record_owner(self, provider: str, login: Credential, result: Snapshot | PollFailure) -> bool:
         """Save the owner that the answer named; False if that was known, or it named none.
 

@@ -40,6 +40,7 @@ class PollCycle(Struct):
     requested: bool  # by the user: at once, except during a cooldown
     finding_logins: bool = True
     pending_accounts: set[str] = field(default_factory=set)  # have not answered yet
+    waiting_accounts: set[str] = field(default_factory=set)  # are polled when the anonymous logins have an owner
 
 
 class Poller:
@@ -133,8 +134,17 @@ class Poller:
         self._import_news(provider)
         if not (found.credentials or found.failures) and self._config.providers[provider].enabled:
             self._on_result(fetch.make_no_login_failure(provider, now))
-        for credential in self._account_registry.list_logins(provider, now):
-            if self._is_poll_allowed(provider, credential, cycle, now):
+        allowed = [
+            login
+            for login in self._account_registry.list_logins(provider, now)
+            if self._is_poll_allowed(provider, login, cycle, now)
+        ]
+        is_open = {login.account: self._account_registry.is_owner_open(provider, login) for login in allowed}
+        for credential in allowed:
+            is_new = self._store.accounts.find(provider, credential.account) is None
+            if is_new and not is_open[credential.account] and any(is_open.values()):
+                cycle.waiting_accounts.add(credential.account)
+            else:
                 self._start_poll(provider, credential, cycle, now)
 
     def _sign_out(self, account: Account, now: datetime, *, is_switched: bool) -> None:
@@ -249,6 +259,12 @@ class Poller:
         if cycle is None or cycle.finding_logins or cycle.pending_accounts:
             return
         now = self._environment.clock.now()
+        waiting, cycle.waiting_accounts = cycle.waiting_accounts, set()
+        for credential in self._account_registry.list_logins(provider, now) if waiting else ():
+            if credential.account in waiting:
+                self._start_poll(provider, credential, cycle, now)
+        if cycle.pending_accounts:
+            return
         del self._cycles[provider]
         try:
             self._save_clock_skew(now)
