@@ -53,6 +53,7 @@ _OPERATOR_CORRECTIONS = {
     "=>": ">=", "=<": "<=", "<>": "!=", "===": "==", "&": "and", "&&": "and", "|": "or", "||": "or",
     "!": "not", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=",
 }  # fmt: skip
+_DASHED_NAME = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+")
 _SELECTOR_PATTERN = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
 COMPARISON_OPERATORS = (">", ">=", "<", "<=", "==", "!=")
 _KEYWORDS = ("and", "or", "not", "true", "false", "level")
@@ -380,6 +381,8 @@ def tokenize(text: str) -> list[Token]:
         if kind == "wrong_operator":
             meant = _OPERATOR_CORRECTIONS[word]
             raise ExpressionError(f"unexpected {quote_text(word)}; did you mean `{meant}`?", *found.span())
+        if kind == "selector":
+            _reject_dashes(text, offset)
         if kind != "space":
             tokens.append(Token(kind, word, *found.span()))
         offset = found.end()
@@ -389,6 +392,17 @@ def tokenize(text: str) -> list[Token]:
         _raise_error(f"longer than {MAX_TOKENS} words and signs; split it into several rules", tokens[MAX_TOKENS])
     end = len(text.rstrip())
     return [*tokens, Token("end", "", end, end + 1)]
+
+
+def _reject_dashes(text: str, offset: int) -> None:
+    """Refuses `claude.five-hour`, which would be a difference, if it is a known word with underscores."""
+    dashed = _DASHED_NAME.match(text, offset)
+    if dashed is None:
+        return
+    name = dashed.group().replace("-", "_")
+    if name.rpartition(".")[2] in (*PROVIDER_WINDOWS, *known_windows("*"), *FIELD_UNITS):
+        message = f"unexpected `-` in {quote_text(dashed.group())}; did you mean `{name}`?"
+        raise ExpressionError(message, *dashed.span())
 
 
 def quote_text(text: str) -> str:
