@@ -22,7 +22,7 @@ from watcher.core.engine import forecast
 from watcher.core.engine.thresholds import SeriesOutlook
 from watcher.core.model import Pace, make_pace
 from watcher.polling.interval import PollContext, choose_next_poll
-from watcher.polling.poller import choose_news_check
+from watcher.polling.poller import NEWS_CHECK_EVERY
 from watcher.providers.registry import PROVIDERS
 
 STEP_S = 10
@@ -270,7 +270,7 @@ def ours(*, hint: bool) -> Policy:
         choice = choose_next_poll(_make_context(seen, day, model, step, hint=hint), now)
         instants = [at for at in (choice.at, choice.recheck_at) if at is not None]
         if hint and seen.note is not None:
-            instants.append(now + choose_news_check(now - _at(seen.note)))
+            instants.append(now + NEWS_CHECK_EVERY)
         return max(-int(-(min(instants) - MIDNIGHT).total_seconds() // STEP_S), 0)
 
     return choose

@@ -239,18 +239,17 @@ def login(account, place="OpenCode"):
 def test_whose_use_it_is_without_a_name(world, logins, owner):
     write_statusline(world, 20)
     store = world.store()
-    at, snapshot = statusline.read_statusline(store, logins, world.home)
+    snapshots = statusline.read_news(store, logins, world.home)
     store.close()
-    assert at == START
-    assert (None if snapshot is None else snapshot.account) == owner
+    assert [snapshot.account for snapshot in snapshots] == ([] if owner is None else [owner])
 
 
 def test_an_entry_without_readings_is_taken_and_changes_nothing(world):
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, {"rate_limits": json.loads("[]")}, START)
     store = world.store()
-    assert statusline.read_statusline(store, (), world.home) == (START, None)
-    assert statusline.read_statusline(store, (), world.home) is None
+    assert statusline.read_news(store, (), world.home) == ()
     store.close()
+    assert not inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
 
 
 def test_while_it_delivers_the_provider_is_polled_less_but_still_for_the_other_windows(world):

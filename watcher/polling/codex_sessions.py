@@ -13,12 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from watcher.core.engine.state import SeriesState
 from watcher.core.model import Reading, Series, Snapshot
-from watcher.credentials import Credential, codex, files
+from watcher.credentials import Credential, codex
 from watcher.polling import accounts
 from watcher.polling.next_poll import iter_changes
 from watcher.polling.statusline import compare_resets
@@ -28,7 +27,6 @@ from watcher.storage.store import Store
 
 MAX_READ_BYTES = 256 * 1024  # of all files together
 MAX_FILES = 4  # as many sessions may be in use at once
-OWNERS_FACT = "codex_session_owners"
 _HEAD_BYTES = 256
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 _FIRST_TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*"([^"]{10,40})"')
@@ -107,7 +105,7 @@ def find_folder(login: Credential, home: Path) -> Path | None:
     return path.parent if path.is_absolute() else home / ".codex"  # else it is in the Keychain
 
 
-def read_news(store: Store, logins: Sequence[Credential], home: Path, now: datetime) -> list[Snapshot]:
+def read_news(store: Store, logins: Sequence[Credential], home: Path, now: datetime) -> Sequence[Snapshot]:
     """What the session files say that is newer than the last poll, for each account that they belong to, oldest first.
 
     Only windows of the account's last answer have news. A session keeps the login with which it began, so a line of an
@@ -118,7 +116,7 @@ def read_news(store: Store, logins: Sequence[Credential], home: Path, now: datet
         account = store.accounts.find(ID, login.account)
         folders = [find_folder(each, home) for each in (login, *login.fallbacks)]
         for folder in dict.fromkeys(filter(None, folders)) if account else ():
-            signed_in_at = _load_sign_in(store, login.account, folder, now)
+            signed_in_at = _read_sign_in(folder, now)
             for note in read_notes(folder):
                 answer = account.snapshot if account and account.polled_at < note.at <= now + _CLOCK_TOLERANCE else None
                 if answer is None:
@@ -132,19 +130,13 @@ def read_news(store: Store, logins: Sequence[Credential], home: Path, now: datet
     return sorted(news, key=lambda snapshot: snapshot.at)
 
 
-def _load_sign_in(store: Store, account: str, folder: Path, now: datetime) -> datetime:
-    """Since when the folder is known to hold the login of this account and no other."""
-    fact = store.facts.load(OWNERS_FACT)
-    owners = {} if fact is None else msgspec.json.decode(fact[0], type=dict[str, tuple[str, datetime]])
-    if str(folder) in owners and owners[str(folder)][0] == account:
-        return owners[str(folder)][1]
-    # At first sight since the file was written; after another account since now, because a switcher may restore
-    # the file's time.
-    changed_s = None if str(folder) in owners else files.read_mtime_s(folder / "auth.json")
-    since = now if changed_s is None else min(datetime.fromtimestamp(changed_s, UTC), now)
-    owners[str(folder)] = (account, since)
-    store.save_fact(OWNERS_FACT, msgspec.json.encode(owners).decode(), now)
-    return since
+def _read_sign_in(folder: Path, now: datetime) -> datetime:
+    """Since when the folder surely holds its login: an account switcher may restore the time of the file's content."""
+    try:
+        status = (folder / "auth.json").stat()
+    except OSError:
+        return now
+    return min(datetime.fromtimestamp(max(status.st_mtime, status.st_ctime), UTC), now)
 
 
 def _select_news(snapshot: Snapshot, answer: Snapshot, states: Mapping[Series, SeriesState]) -> tuple[Reading, ...]:

@@ -5,7 +5,7 @@ answered. Cycles that start together search in one thread. Everything else, the 
 the loop.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -27,9 +27,7 @@ from watcher.system.environment import Environment
 from watcher.system.scheduler import Scheduler, WorkQueue
 
 LOGIN_SEARCH_EVERY = timedelta(minutes=15)  # if no login was found: the user may sign in at any time
-NEWS_EXPECTED_FOR = timedelta(minutes=30)  # after a tool's last own numbers
-NEWS_CHECK_EVERY = timedelta(minutes=1)  # costs no request
-IDLE_NEWS_CHECK_EVERY = timedelta(minutes=2)  # work that begins again may soon reach a threshold
+NEWS_CHECK_EVERY = timedelta(minutes=1)  # where a tool notes its own numbers; costs no request
 STATUS_PAGE_EVERY = timedelta(minutes=5)
 SERVER_ERROR_STATUS = 500  # from here on, the server's own failure
 
@@ -66,7 +64,7 @@ class Poller:
         self._account_registry = AccountRegistry(store, self._provider_states)
         self._planner = PollPlanner(environment=environment, store=store, config=config)
         self._clock_ahead: timedelta | None = None  # by the last answer, until it is saved
-        self._news_at: dict[str, datetime] = {}  # provider -> time of the last numbers that its tool noted
+        self._noting_providers: set[str] = set()  # those whose tool has noted its own numbers
 
     @property
     def is_busy(self) -> bool:
@@ -286,9 +284,8 @@ class Poller:
         if logins or self._list_accounts(provider):  # a provider without either shows nowhere
             self._store.run_transaction(lambda: self._store.polls.save_next_poll(provider, at, first.reason), now=now)
         checks = [plan.recheck_at for plan in due if plan.recheck_at is not None and plan.recheck_at < at]
-        news_at = self._news_at.get(provider)
-        if news_at is not None:
-            checks.append(now + choose_news_check(now - news_at))
+        if provider in self._noting_providers:
+            checks.append(now + NEWS_CHECK_EVERY)
         if checks:
             self._scheduler.schedule_at(f"look {provider}", min(checks), partial(self._check_local_files, provider))
 
@@ -303,27 +300,19 @@ class Poller:
         """Pass on the numbers that Claude Code or Codex noted itself: as good as an answer, they cost no request."""
         if provider not in (claude.ID, codex.ID):
             return
-        now, snapshots = self._environment.clock.now(), list[Snapshot]()
-        logins, home = self._account_registry.list_logins(provider, now), self._environment.read_host_info().home
+        now, home = self._environment.clock.now(), self._environment.read_host_info().home
+        logins = self._account_registry.list_logins(provider, now)
+        snapshots: Sequence[Snapshot] = ()
         if provider == claude.ID:
-            entry = statusline.read_statusline(self._store, logins, home)
-            if entry is not None:
-                self._news_at[provider], snapshot = entry
-                snapshots = [snapshot] if snapshot is not None else []
-        elif provider == codex.ID and self._config.hints:
+            snapshots = statusline.read_news(self._store, logins, home)
+        elif self._config.hints:
             snapshots = codex_sessions.read_news(self._store, logins, home, now)
-            if snapshots:
-                self._news_at[provider] = snapshots[-1].at
         for each in snapshots:
+            self._noting_providers.add(provider)
             self._on_result(each)
 
     def _list_accounts(self, provider: str) -> list[Account]:
         return [account for account in self._store.accounts.load() if account.provider == provider]
-
-
-def choose_news_check(age: timedelta) -> timedelta:
-    """After how long to look again for numbers that a tool notes, by the age of its last ones."""
-    return NEWS_CHECK_EVERY if age < NEWS_EXPECTED_FOR else IDLE_NEWS_CHECK_EVERY
 
 
 def _job_name(provider: str) -> str:

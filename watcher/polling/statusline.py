@@ -38,19 +38,20 @@ class _Owner(NamedTuple):
     folders: frozenset[Path] = frozenset()  # ... and the config folders that it was found in
 
 
-def read_statusline(store: Store, logins: Sequence[Credential], home: Path) -> tuple[datetime, Snapshot | None] | None:
-    """The time of the status line's last entry and its newer readings, if any; None if there is no new entry."""
+def read_news(store: Store, logins: Sequence[Credential], home: Path) -> Sequence[Snapshot]:
+    """What the status line's last entry says that is newer than the last believed readings: one snapshot, or none."""
     entry = inbox.pop_entry(store.path.parent, inbox.CLAUDE_STATUSLINE)
     if entry is None:
-        return None
+        return ()
     content, at = entry
     snapshot = claude.parse_statusline(content, at)
     owner = None if snapshot is None else _find_owner(store, logins, content, snapshot, home)
     if snapshot is None or owner is None:
-        return at, None
+        return ()
     _record_session(store, content, owner.account, at)
     snapshot = replace(snapshot, account=owner.account, account_name=owner.name)
-    return at, claude.filter_newer_readings(snapshot, store.alerts.load_state().series_states)
+    news = claude.filter_newer_readings(snapshot, store.alerts.load_state().series_states)
+    return () if news is None else (news,)
 
 
 def _find_owner(
@@ -166,9 +167,8 @@ def import_statusline(paths: Paths, environment: Environment) -> None:
             )
             logins.record_credentials(claude.ID, found.credentials, now)
             logins.settle(claude.ID, config, now, troubled={each.account for each in found.failures})
-            entry = read_statusline(store, logins.list_logins(claude.ID, now), host_info.home)
-            if entry is not None and entry[1] is not None:
-                pipeline.process_result(store, config, entry[1], now=now, every=settings.pace.every)
+            for snapshot in read_news(store, logins.list_logins(claude.ID, now), host_info.home):
+                pipeline.process_result(store, config, snapshot, now=now, every=settings.pace.every)
                 write_status(store, config, now=now)
         finally:
             store.close()
