@@ -7,6 +7,7 @@ header and the files beside it decide how a database is opened; if a lock preven
 
 import sqlite3  # noqa: TID251 - other programs' databases are opened here
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,8 +25,6 @@ SETTLE_FOR = timedelta(seconds=2)  # a second change may have the same modificat
 CORRUPTION_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 WAL_VERSION = 2  # of the header's byte 18; 1 is a rollback journal
 
-FileFingerprint = tuple[tuple[int, int] | None, ...]  # (modification time in ns, size) of the file and its neighbours
-
 
 def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.utc_now) -> QueryResult:
     """The rows of the query, as another program last committed them; none if the table is missing.
@@ -38,76 +37,54 @@ def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.u
     """
     path = Path(query.path).resolve()  # the log is beside the file itself, not beside a link to it
     for _ in range(READ_ATTEMPTS):
-        before = _fingerprint_files(path)
-        if query.known_version and query.known_version == _encode_fingerprint(before):
-            return QueryResult(
-                rows=(),
-                modified_at=_find_modified_at(path),
-                received_at=now(),
-                version=query.known_version,
-                unchanged=True,
-            )
+        version, modified_at = _stat_files(path)
+        if version and version == query.known_version:
+            return QueryResult(rows=(), modified_at=modified_at, received_at=now(), version=version, unchanged=True)
+        rows: list[tuple[object, ...]] | None
         try:
-            rows = _read_in_place(path, query)
+            rows, is_whole = _read_in_place(path, query)
         except sqlite3.DatabaseError as error:
-            if _fingerprint_files(path) != before:
+            if _stat_files(path)[0] != version:
                 continue  # it was being written
             if _error_code(error) in CORRUPTION_CODES:
                 raise _make_damaged_error(path) from None
             if _error_code(error) == sqlite3.SQLITE_ERROR:
                 raise ShapeChangedError(f"{path} has a new layout ({error}); look for a newer version") from None
-            rows = _read_copy(path, query)
-        else:
-            if rows is None:  # changed while it was read without a lock
-                continue
-        modified_at, at = _find_modified_at(path), now()
-        is_settled = at - modified_at > SETTLE_FOR and _fingerprint_files(path) == before
-        version = _encode_fingerprint(before) if is_settled else ""
-        return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=version)
-    raise TimedOutError(f"{path} keeps changing; it is read again at the next poll")
+            rows, is_whole = _read_copy(path, query), False
+        is_changed = _stat_files(path)[0] != version
+        if rows is not None and (is_whole or not is_changed):
+            at = now()
+            known = "" if is_changed or at - modified_at <= SETTLE_FOR else version
+            return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=known)
+    raise TimedOutError(f"{path} is locked by another program or keeps changing; it is read again at the next poll")
 
 
-def _read_in_place(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]] | None:
-    """The rows, through a connection to the file itself; None if the file changed while it was read without a lock."""
+def _read_in_place(path: Path, query: DatabaseQuery) -> tuple[list[tuple[object, ...]], bool]:
+    """The rows, through a connection to the file itself, and whether a lock kept them whole."""
     address = path.absolute().as_uri()
     if not _is_wal(path):
-        return _query_rows(f"{address}?mode=ro", query)
+        return _query_rows(f"{address}?mode=ro", query), True
     if _sidecar_path(path, "-wal").exists():
-        return _query_rows(f"{address}?mode=ro&readonly_shm=1", query)
-    before = _fingerprint_files(path)
-    rows = _query_rows(f"{address}?mode=ro&immutable=1", query)  # at rest: no program has it open, and there is no log
-    return rows if _fingerprint_files(path) == before else None
+        return _query_rows(f"{address}?mode=ro&readonly_shm=1", query), True
+    return _query_rows(f"{address}?mode=ro&immutable=1", query), False  # at rest: there is no log, nor any lock
 
 
-def _read_copy(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]]:
-    """The rows, from a temporary copy in a private folder."""
-    import tempfile  # noqa: PLC0415 - with `shutil` and its decompressors, 0.5 MB, and rarely needed
+def _read_copy(path: Path, query: DatabaseQuery) -> list[tuple[object, ...]] | None:
+    """The rows, from a temporary copy in a private folder; None if the file changed while it was copied."""
+    import shutil  # noqa: PLC0415 - with its decompressors, 0.5 MB, and rarely needed
+    import tempfile  # noqa: PLC0415 - likewise
 
     if path.stat().st_size > MAX_COPY_BYTES:
         raise TimedOutError(f"{path} is locked by another program and too large to copy; it is read again later")
     with tempfile.TemporaryDirectory(prefix="ai-usage-watcher-") as folder:
         copy = Path(folder, "copy.db")
-        for _ in range(READ_ATTEMPTS):
-            before = _fingerprint_files(path)
-            try:
-                _copy_database(path, copy)
-                rows = _query_rows(copy.as_uri(), query)
-            except (OSError, sqlite3.DatabaseError):
-                rows = None
-            if rows is not None and _fingerprint_files(path) == before:
-                return rows
-    raise TimedOutError(f"{path} is locked by another program; it is read again at the next poll")
-
-
-def _copy_database(path: Path, copy: Path) -> None:
-    import shutil  # noqa: PLC0415 - likewise
-
-    shutil.copyfile(path, copy)
-    for suffix in (*SIDECAR_SUFFIXES, "-shm"):
-        _sidecar_path(copy, suffix).unlink(missing_ok=True)
-    for suffix in SIDECAR_SUFFIXES:
-        if _sidecar_path(path, suffix).exists():
-            shutil.copyfile(_sidecar_path(path, suffix), _sidecar_path(copy, suffix))
+        try:
+            for suffix in ("", *SIDECAR_SUFFIXES):
+                if _sidecar_path(path, suffix).exists():
+                    shutil.copyfile(_sidecar_path(path, suffix), _sidecar_path(copy, suffix))
+            return _query_rows(copy.as_uri(), query)
+        except (OSError, sqlite3.DatabaseError):
+            return None
 
 
 def _query_rows(uri: str, query: DatabaseQuery) -> list[tuple[object, ...]]:
@@ -151,22 +128,12 @@ def _sidecar_path(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _fingerprint_files(path: Path) -> FileFingerprint:
-    return tuple(_stat_file(each) for each in (path, *(_sidecar_path(path, suffix) for suffix in SIDECAR_SUFFIXES)))
-
-
-def _encode_fingerprint(fingerprint: FileFingerprint) -> str:
-    return "" if fingerprint[0] is None else repr(fingerprint)
-
-
-def _stat_file(path: Path) -> tuple[int, int] | None:
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_mtime_ns, facts.st_size
-
-
-def _find_modified_at(path: Path) -> datetime:
-    stamps = [facts[0] for facts in (_stat_file(path), _stat_file(_sidecar_path(path, "-wal"))) if facts]
-    return datetime.fromtimestamp(max(stamps, default=0) / 1e9, UTC)
+def _stat_files(path: Path) -> tuple[str, datetime]:
+    """A text that differs after a change of the file or its log, empty without a file; and when they last changed."""
+    found = {}
+    for suffix in ("", *SIDECAR_SUFFIXES):
+        with suppress(OSError):
+            status = _sidecar_path(path, suffix).stat()
+            found[suffix] = status.st_mtime_ns, status.st_size
+    changed_ns = max((changed_ns for changed_ns, _ in found.values()), default=0)
+    return repr(found) if "" in found else "", datetime.fromtimestamp(changed_ns / 1e9, UTC)
