@@ -13,11 +13,9 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from watcher.core.model import Command, CommandResult
-
-"""Bytes kept of stdout and of stderr; the rest is read and dropped, so that the program does not block."""
 
 GRACE_S = 2.0
 """Time between TERM and KILL; also the wait for output that a child process keeps open."""
@@ -44,13 +42,15 @@ INHERITED_VARIABLES = frozenset(
 def run_command(command: Command) -> CommandResult:
     """Run the command. Returns within its time limit and twice the grace period."""
     try:
-        process = _start_process(command)
+        env = build_environment(command.env, os.environ)
+        process = start_process(command.argv, env=env, stderr=subprocess.PIPE)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in an argument
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "an argument cannot be passed on"
-        return CommandResult(exit_code=None, stderr=f"cannot start {_format_program_name(command)}: {reason}")
-    stdout, stderr = (_PipeReader(pipe, command.max_output_bytes) for pipe in (process.stdout, process.stderr))
-    feeder = threading.Thread(target=_write_stdin, args=(process.stdin, command.stdin), daemon=True)
-    feeder.start()
+        # without the arguments, which may hold a secret
+        return CommandResult(exit_code=None, stderr=f"cannot start {command.argv[0]!r}: {reason}")
+    pipes = [cast("IO[bytes]", pipe) for pipe in (process.stdin, process.stdout, process.stderr)]
+    stdout, stderr = (_PipeReader(pipe, command.max_output_bytes) for pipe in pipes[1:])
+    threading.Thread(target=_write_stdin, args=(pipes[0], command.stdin), daemon=True).start()
     timed_out = _wait_timed_out(process, command.timeout_s)
     if timed_out:
         _terminate(process)
@@ -95,17 +95,6 @@ def format_command(*words: str | Path, platform: str = sys.platform) -> str:
     return subprocess.list2cmdline(texts) if platform == "win32" else shlex.join(texts)
 
 
-def _format_program_name(command: Command) -> str:
-    """The program without its arguments, which may hold a secret."""
-    return repr(command.argv[0]) if command.argv else "a command without a program"
-
-
-def _start_process(command: Command) -> subprocess.Popen[bytes]:
-    if not command.argv:
-        raise ValueError("no program")
-    return start_process(command.argv, env=build_environment(command.env, os.environ), stderr=subprocess.PIPE)
-
-
 def start_process(argv: Sequence[str], *, env: Mapping[str, str] | None = None, stderr: int) -> subprocess.Popen[bytes]:
     """Start a program in its own process group, without a console window, with pipes to stdin and stdout.
 
@@ -126,27 +115,22 @@ def start_process(argv: Sequence[str], *, env: Mapping[str, str] | None = None, 
     )
 
 
-def _write_stdin(pipe: IO[bytes] | None, text: str) -> None:
+def _write_stdin(pipe: IO[bytes], text: str) -> None:
     """Write stdin and close it, even if the program does not read it or has ended."""
-    if pipe is not None:
-        with contextlib.suppress(OSError, ValueError):
-            pipe.write(text.encode("utf-8", "replace"))
-        with contextlib.suppress(OSError, ValueError):
-            pipe.close()
+    with contextlib.suppress(OSError, ValueError), pipe:
+        pipe.write(text.encode("utf-8", "replace"))
 
 
 class _PipeReader:
     """Reads a pipe to its end in a thread and keeps the first `max_bytes`."""
 
-    def __init__(self, pipe: IO[bytes] | None, max_bytes: int) -> None:
+    def __init__(self, pipe: IO[bytes], max_bytes: int) -> None:
         self._buffer, self._max_bytes = bytearray(), max_bytes
         self._pipe = pipe
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
-        if self._pipe is None:  # pragma: no cover - both are always pipes
-            return
         with contextlib.suppress(OSError, ValueError), self._pipe as pipe:
             while chunk := os.read(pipe.fileno(), 65536):
                 self._buffer += chunk[: self._max_bytes - len(self._buffer)]
