@@ -229,6 +229,9 @@ def _explain_proxy_error(
     def is_any(*types: type[BaseException]) -> bool:
         return any(isinstance(cause, types) for cause in causes)
 
+    def is_of_proxy(url: str | None) -> bool:
+        return (url or "").rstrip("/").endswith(format_proxy(proxy))
+
     refused = next((found[1] for cause in causes if (found := _TUNNEL_STATUS.search(str(cause)))), None)
     kind: type[ProviderError] = BlockedError
     if refused == "407" or any(type(cause).__name__ == "SOCKS5AuthError" for cause in causes):
@@ -237,22 +240,13 @@ def _explain_proxy_error(
         words = f"refuses to connect to it (status {refused}): look at {setting}"
     elif is_any(ssl.SSLError, http.client.BadStatusLine):
         words = f"answers something else, such as a login page: open it in a browser, or look at {setting}"
-    elif _was_proxy_silent(causes, proxy):
+    elif any(isinstance(cause, urllib3.exceptions.ReadTimeoutError) and is_of_proxy(cause.url) for cause in causes):
         kind, words = TimedOutError, f"gives no answer: look at {setting}"
     elif is_any(*PROXY_ERRORS):
         kind, words = OfflineError, f"cannot be used: look at {setting}"
     else:
         return None
     return kind(f"{host}: the proxy {format_proxy(proxy)} {words}")
-
-
-def _was_proxy_silent(causes: list[BaseException], proxy: str) -> bool:
-    """Whether the timeout came before the proxy had connected."""
-    kinds = urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError  # the second is one too
-    if any(isinstance(cause, kinds[0]) and not isinstance(cause, kinds[1]) for cause in causes):
-        return True
-    urls = [cause.url for cause in causes if isinstance(cause, urllib3.exceptions.ReadTimeoutError)]
-    return any((url or "").rstrip("/").endswith(format_proxy(proxy)) for url in urls)
 
 
 def format_proxy(proxy: str) -> str:
