@@ -51,7 +51,6 @@ ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
 
 T = TypeVar("T")
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
-PROVIDER_SPECIFIC_KEYS = {"user_agent": "codex", "reset_credits": "codex"}
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True):
@@ -194,11 +193,13 @@ class _ConfigLoader:
             self._secrets.collect_url_password((*key_path, "base_url"), table.base_url)
             # the minimum interval spares the vendor's servers, not the user's own
             floor = min(floor, every or facts.default_interval)
-        self._check_provider_specific_keys(provider, table)
+        agent = table.user_agent
+        if agent is not None and not (agent.strip() and agent.isascii() and agent.isprintable()):
+            self._file.add_problem((*key_path, "user_agent"), '`user_agent`: write a name, such as "codex-cli"')
         named = [table.credentials] if isinstance(table.credentials, str) else table.credentials or []
         if table.credentials is not None and not all(path.strip() for path in named or [""]):
             self._file.add_problem(
-                ("providers", provider, "credentials"), '`credentials`: write a path, or a list such as ["~/.claude"]'
+                (*key_path, "credentials"), '`credentials`: write a path, or a list such as ["~/.claude"]'
             )
         return ProviderSettings(
             enabled=table.enabled,
@@ -229,18 +230,6 @@ class _ConfigLoader:
             )
         if problem:
             self._file.add_problem(key_path, f"`base_url`: {problem}")
-
-    def _check_provider_specific_keys(self, provider: str, table: ProviderTable) -> None:
-        """Report keys of one provider under another one, where they would do nothing."""
-        for key, owner in PROVIDER_SPECIFIC_KEYS.items():
-            if getattr(table, key) is not None and provider != owner:
-                message = f"`{key}` belongs under [providers.{owner}]; {provider} has no use for it"
-                self._file.add_problem(("providers", provider, key), message, at_key=True)
-        agent = table.user_agent
-        if agent is not None and not (agent.strip() and agent.isascii() and agent.isprintable()):
-            self._file.add_problem(
-                ("providers", provider, "user_agent"), '`user_agent`: write a name, such as "codex-cli"'
-            )
 
     def _expand_path(self, text: str | None) -> str | None:
         return None if text is None else str(expand_home(text, self._home))
@@ -372,7 +361,7 @@ class _ConfigLoader:
         elif not (files or may_exist(self._paths.config_file)):
             path, text = read_default_rules()
             sources.append((str(path), text))
-        sources += self._read_packs(document.rules.use, files)
+        sources += self._read_packs(document.rules.use)
         sources += [(str(path), read_text(path, self._file.problems) or "") for path in files]
         # Where no channel could be read, that is reported already, and not again for each rule that names one.
         channels = None if self._file.is_invalid else tuple(document.channels) or None
@@ -380,20 +369,15 @@ class _ConfigLoader:
         self._file.problems.extend(problems)
         return rules
 
-    def _read_packs(self, names: Sequence[str], files: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    def _read_packs(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """(path, text) of each shipped pack that `[rules] use` names."""
-        packs, copied = find_rule_packs(), {path.name: path for path in files}
+        packs = find_rule_packs()
         for index, name in enumerate(names):
-            key_path = ("rules", "use", index)
-            if name not in packs:
-                self._file.add_problem(key_path, f"there is no pack `{name}`; {suggest_word(name, packs)}")
-            elif name in names[:index]:
-                self._file.add_problem(key_path, f"`{name}` is named twice")
-            elif packs[name].name in copied:
-                message = f"the pack `{name}` is also in {copied[packs[name].name]}; remove that file, or the name here"
-                self._file.add_problem(key_path, message)
-            else:
+            if name in packs:
                 yield str(packs[name]), packs[name].read_text("utf-8")
+            else:
+                message = f"there is no pack `{name}`; {suggest_word(name, packs)}"
+                self._file.add_problem(("rules", "use", index), message)
 
 
 def _is_proxy_url(text: str) -> bool:
