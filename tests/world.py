@@ -17,11 +17,16 @@ import pytest
 from freezegun import freeze_time
 from msgspec.structs import replace
 
+from watcher import pipeline
+from watcher.config import loader
 from watcher.core.model import Command, CommandResult, Request, Response
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.daemon import Daemon
 from watcher.errors import OfflineError
+from watcher.polling import fetch, statusline
+from watcher.polling.account_registry import AccountRegistry
+from watcher.providers import claude
 from watcher.providers.registry import PROVIDERS
 from watcher.storage.store import Store
 from watcher.system import foreign_databases, paths, scheduler
@@ -274,6 +279,19 @@ class World:
         daemon, calls, store = self.daemon()
         calls.until = self.machine.now() + timedelta(minutes=5)
         daemon.run_once()
+        store.close()
+
+    def import_statusline(self) -> None:
+        """Take the entry of Claude Code's status line as a poll cycle does, and ask no server."""
+        now, host_info, store = self.machine.now(), self.make_environment().read_host_info(), self.store()
+        config = loader.load_config(self.paths, lambda text: text, self.home)
+        logins = AccountRegistry(store)
+        known = logins.get_known_keys(claude.ID)
+        found = fetch.find_logins(claude.PROVIDER, host_info, config.providers[claude.ID].overrides, known_keys=known)
+        logins.record_credentials(claude.ID, found.credentials, now)
+        logins.settle(claude.ID, config, now)
+        for snapshot in statusline.read_news(store, logins.list_logins(claude.ID, now), self.home):
+            pipeline.process_result(store, config, snapshot, now=now, every=timedelta(minutes=10))
         store.close()
 
     def titles(self) -> list[str]:

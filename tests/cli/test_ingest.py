@@ -169,17 +169,3 @@ def test_the_command_imports_nothing_heavy():
     code = "import sys, watcher.cli.ingest_statusline; print(*sorted(sys.modules))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"click", "msgspec", "requests", "sqlite3", "loguru", "rich", "schedule"} & set(modules)
-
-
-def test_the_next_status_shows_it_where_no_watcher_runs(tmp_path):
-    at = datetime.now(UTC) + timedelta(hours=2)
-    limits = {"five_hour": {"used_percentage": 23.4, "resets_at": at.timestamp()}}
-    state, home = tmp_path / "state", tmp_path / "home"
-    home.mkdir()
-    env = {"PATH": os.environ["PATH"], HOME_VARIABLE: str(home), "WATCHER_STATE_DIR": str(state)}
-    run_command(*ARGUMENTS, env=env, stdin=json.dumps({"rate_limits": limits}).encode())
-    done = run_command("status", "--json", env=env)
-    (account,) = json.loads(done.stdout)["providers"]
-    assert (account["provider"], account["ok"]) == ("claude", True)
-    assert [(each["window"], each["used_percent"]) for each in account["windows"]] == [("five_hour", 23.4)]
-    assert list(home.rglob("*")) == []

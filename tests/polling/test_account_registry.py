@@ -12,7 +12,7 @@ from watcher.core.model import Reading, Snapshot, Snooze, WindowKind
 from watcher.credentials import Credential
 from watcher.credentials import claude_code as tool
 from watcher.credentials.files import short_hash
-from watcher.polling import accounts, inbox, statusline
+from watcher.polling import accounts, inbox
 from watcher.polling.account_registry import AccountRegistry
 from watcher.status import builder
 
@@ -198,7 +198,7 @@ def test_the_status_line_updates_an_account_that_was_renamed(world):
     window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
     said = {"rate_limits": {"five_hour": window}}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
-    statusline.import_statusline(world.paths, world.make_environment())
+    world.import_statusline()
     assert rows(world) == {"uuid-1": None}
     world.machine.passes(timedelta(minutes=30))
     world.check()
@@ -527,7 +527,7 @@ def test_the_status_line_updates_the_account_that_is_shown(world):
     window = {"used_percentage": 91, "resets_at": (START + timedelta(hours=4)).timestamp()}
     said = {"rate_limits": {"five_hour": window}}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, said, world.machine.now())
-    statusline.import_statusline(world.paths, world.make_environment())
+    world.import_statusline()
     [account] = [each for each in world.store().accounts.load() if each.provider == "claude"]
     assert (account.account, [each.used_percent for each in account.snapshot.readings]) == ("", [91])
 

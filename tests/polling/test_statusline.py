@@ -8,7 +8,6 @@ import pytest
 from tests.world import START, make_world
 from watcher.credentials import Credential
 from watcher.polling import inbox, statusline
-from watcher.system.lock import Lock
 
 RULES = """
 [channels.hook]
@@ -72,23 +71,15 @@ def test_numbers_after_a_pause_of_hours_are_taken_within_minutes(world):
     assert told == ["firing"]
 
 
-def test_without_a_daemon_the_next_command_takes_it(world):
-    world.check()
-    write_statusline(world, 20)
-    statusline.import_statusline(world.paths, world.make_environment())
-    assert known(world) == [("", "five_hour", 20.0, "statusline")]
-    assert not inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
-
-
 def test_on_a_fresh_machine_it_is_the_first_reading(world):
     write_statusline(world, 20)
-    statusline.import_statusline(world.paths, world.make_environment())
+    world.import_statusline()
     assert known(world) == [("", "five_hour", 20.0, "statusline")]
 
 
 def test_its_alert_waits_for_the_process_that_sends(world):
     write_statusline(world, 90)
-    statusline.import_statusline(world.paths, world.make_environment())
+    world.import_statusline()
     assert world.received == []
     store = world.store()
     assert [delivery.message.rule for delivery in store.outbox.load()] == ["session"]
@@ -101,36 +92,15 @@ def test_windows_that_it_does_not_speak_of_stay(world):
     )
     world.check()
     write_statusline(world, 20)
-    statusline.import_statusline(world.paths, world.make_environment())
+    world.import_statusline()
     assert [(window, used) for _, window, used, _ in known(world)] == [("five_hour", 20.0), ("seven_day_opus", 50.0)]
 
 
 def test_old_words_of_an_idle_session_change_nothing(world):
     world.check()
     write_statusline(world, 5)
-    statusline.import_statusline(world.paths, world.make_environment())
+    world.import_statusline()
     assert known(world) == [("", "five_hour", 10.0, "api")]
-
-
-def test_it_is_left_to_a_running_daemon(world):
-    write_statusline(world, 20)
-    lock = Lock(world.paths.state_dir)
-    assert lock.acquire()
-    statusline.import_statusline(world.paths, world.make_environment())
-    lock.release()
-    assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
-
-
-def test_it_is_left_where_the_config_has_a_mistake(world):
-    world.config("[[rule]]\nname = 3\n")
-    write_statusline(world, 20)
-    statusline.import_statusline(world.paths, world.make_environment())
-    assert inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
-
-
-def test_with_nothing_to_take_nothing_is_made(world):
-    statusline.import_statusline(world.paths, world.make_environment())
-    assert not world.paths.state_dir.exists()
 
 
 def sign_in(world, folder, account=None):
@@ -154,7 +124,7 @@ def receive_statusline(world, used, ends=ENDS, **owner):
     content = {"rate_limits": {"five_hour": window}, **owner}
     inbox.write_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE, content, world.machine.now())
     world.machine.passes(timedelta(minutes=1))
-    statusline.import_statusline(world.paths, world.make_environment())
+    world.import_statusline()
 
 
 def read_percents(world):
@@ -249,7 +219,7 @@ def test_an_entry_without_readings_is_taken_and_changes_nothing(world):
     store = world.store()
     assert statusline.read_news(store, (), world.home) == ()
     store.close()
-    assert not inbox.has_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE)
+    assert inbox.pop_entry(world.paths.state_dir, inbox.CLAUDE_STATUSLINE) is None
 
 
 def test_while_it_delivers_the_provider_is_polled_less_but_still_for_the_other_windows(world):

@@ -14,7 +14,6 @@ from watcher.cli.context import (
     parse_with_providers,
 )
 from watcher.cli.output import echo_error
-from watcher.cli.status import import_pending_statusline
 from watcher.core.engine.guard import GuardResult, evaluate_guard
 from watcher.core.engine.state import SeriesState
 from watcher.core.engine.windows import get_used_percent
@@ -100,7 +99,6 @@ def evaluate_expression(
     paths: Paths, condition: Expression, now: datetime, max_age: timedelta
 ) -> tuple[GuardResult, SeriesNames]:
     """The result, and each series as the user writes it with what is used of it."""
-    import_pending_statusline(paths)
     try:
         with open_store(paths, now) as store:
             states = store.alerts.load_state().series_states

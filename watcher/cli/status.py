@@ -22,7 +22,6 @@ from watcher.core.rules.ast import Selector
 from watcher.core.rules.parser import ExpressionError, parse_selector
 from watcher.core.rules.template import TemplateError, check_template, render_template
 from watcher.errors import ConfigError, NoReadingsError, WatcherError
-from watcher.polling import inbox
 from watcher.status.document import (
     AccountStatus,
     AlertStatus,
@@ -145,7 +144,6 @@ def load_status(paths: Paths, now: datetime) -> StatusDocument:
     Raises:
         StoreError: there is no `status.json`, and the database cannot be read.
     """
-    import_pending_statusline(paths)
     document = read_status(paths.state_dir, now=now) or _build_from_store(paths, now)
     if document.daemon_running and Lock(paths.state_dir).read_holder_pid() is None:
         document = structs.replace(document, daemon_running=False)  # killed: it could not record its end
@@ -192,15 +190,6 @@ def _recheck_config_error(document: StatusDocument, paths: Paths) -> StatusDocum
         return structs.replace(document, config_error=str(error))
     Lock(paths.state_dir).signal_holder()  # it would notice at its next wake-up
     return structs.replace(document, config_error=None)
-
-
-def import_pending_statusline(paths: Paths) -> None:
-    """Import what Claude Code's status line delivered while no watcher ran."""
-    if inbox.has_entry(paths.state_dir, inbox.CLAUDE_STATUSLINE):
-        from watcher.polling import statusline  # noqa: PLC0415 - the engine, only where there is something to judge
-        from watcher.system.environment import create_environment  # noqa: PLC0415 - likewise
-
-        statusline.import_statusline(paths, create_environment())
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

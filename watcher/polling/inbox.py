@@ -40,14 +40,6 @@ def write_entry(state_dir: Path, source: str, content: dict[str, Any], at: datet
         draft.unlink(missing_ok=True)
 
 
-def has_entry(state_dir: Path, source: str) -> bool:
-    """Whether there is an entry; False if the folder cannot be read."""
-    try:
-        return (state_dir / INBOX_FOLDER / f"{source}.json").exists()
-    except OSError:
-        return False
-
-
 def pop_entry(state_dir: Path, source: str) -> tuple[dict[str, Any], datetime] | None:
     """Take the last entry and its time; None if there is none, or if it is invalid."""
     path = state_dir / INBOX_FOLDER / f"{source}.json"

@@ -1,4 +1,4 @@
-"""Imports what Claude Code's status line wrote to the inbox. The daemon does it in its poll cycles, else a command."""
+"""Imports what Claude Code's status line wrote to the inbox, in the poll cycles."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,22 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from watcher import pipeline
-from watcher.config import loader as configuration
-from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import Snapshot
 from watcher.credentials import Credential, claude_code
 from watcher.credentials.files import get_text
-from watcher.errors import WatcherError
-from watcher.polling import fetch, inbox
-from watcher.polling.account_registry import AccountRegistry
+from watcher.polling import inbox
 from watcher.polling.accounts import is_fallback_key
 from watcher.providers import claude
-from watcher.status.builder import write_status
-from watcher.storage.store import DATABASE_FILE_NAME, Store
-from watcher.system.environment import Environment
-from watcher.system.lock import Lock
-from watcher.system.paths import Paths
+from watcher.storage.store import Store
 
 SESSIONS_FACT = "claude_sessions"
 MAX_SESSIONS = 50
@@ -141,38 +132,3 @@ def _record_session(store: Store, content: Mapping[str, Any], account: str, at: 
         return
     kept = dict([*sessions.items(), (session, account)][-MAX_SESSIONS:])
     store.save_fact(SESSIONS_FACT, msgspec.json.encode(kept).decode(), at)
-
-
-def import_statusline(paths: Paths, environment: Environment) -> None:
-    """Process the inbox's entry while no watcher runs; queues messages and sends none.
-
-    Does nothing while a watcher runs, which does it itself, or if the config has a mistake (other commands report it).
-    """
-    if not inbox.has_entry(paths.state_dir, inbox.CLAUDE_STATUSLINE):
-        return
-    lock = Lock(paths.state_dir)
-    if not lock.acquire():
-        return
-    try:
-        host_info = environment.read_host_info()
-        config = configuration.load_config(paths, make_secret_resolver(host_info), host_info.home)
-        settings = config.providers[claude.ID]
-        now = environment.clock.now()
-        path = paths.state_dir / DATABASE_FILE_NAME
-        store = Store(path, now=now, memory_fallback=True)
-        try:
-            logins = AccountRegistry(store)
-            found = fetch.find_logins(
-                claude.PROVIDER, host_info, settings.overrides, known_keys=logins.get_known_keys(claude.ID)
-            )
-            logins.record_credentials(claude.ID, found.credentials, now)
-            logins.settle(claude.ID, config, now, troubled={each.account for each in found.failures})
-            for snapshot in read_news(store, logins.list_logins(claude.ID, now), host_info.home):
-                pipeline.process_result(store, config, snapshot, now=now, every=settings.pace.every)
-                write_status(store, config, now=now)
-        finally:
-            store.close()
-    except WatcherError:
-        return
-    finally:
-        lock.release()
