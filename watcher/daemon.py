@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from watcher.prometheus.exporter import Exporter
 
 CONFIG_ERROR_FACT = "config_error"  # the mistake in the config; empty: none
-CHECK_CONFIG_ERROR_FACT = "config_refused"  # likewise, found by `check`: not reported on the desktop yet
 CLEANUP_EVERY = timedelta(hours=24)
 REFRESH_FACT, REFRESH_REQUESTED, REFRESH_DONE = "refresh", "wanted", "done"  # another process asks for a poll
 SETTLE_FOR = timedelta(seconds=0.5)  # after a change of the config: an editor may write in several steps
@@ -145,7 +144,7 @@ class Daemon:
         now = self._environment.clock.now()
         pipeline.correct_clock(self._store, now=now)
         self._await_polls()
-        self._save_config_facts(now)
+        self._store.save_fact(CONFIG_ERROR_FACT, "", now)
         self._dispatcher.apply_config(self.config)
         self._start_mirrors()
 
@@ -337,7 +336,7 @@ class Daemon:
 
     def _apply_config(self, config: Config, now: datetime) -> None:
         self.config, self._fingerprint = config, config.fingerprint
-        self._save_config_facts(now)
+        self._store.save_fact(CONFIG_ERROR_FACT, "", now)
         rules, channels = format_amount(len(config.rules), "rules"), format_amount(len(config.channels), "channels")
         self._log.info(f"config loaded: {rules}, {channels}")
         self._dispatcher.apply_config(config)
@@ -345,15 +344,6 @@ class Daemon:
         self._start_exporter()
         self._start_mirrors()
         self._evaluate_time()
-
-    def _save_config_facts(self, now: datetime) -> None:
-        """Record that the config in force has no mistake."""
-
-        def work() -> None:
-            for name in (CONFIG_ERROR_FACT, CHECK_CONFIG_ERROR_FACT):
-                self._store.facts.save(name, "", now)
-
-        self._store.run_transaction(work, now=now)
 
     def _reject_config(self, text: str, now: datetime) -> None:
         """Keep the old config in force, and report each different mistake once."""

@@ -15,7 +15,7 @@ from watcher.cli.status import create_console, load_status, print_table
 from watcher.cli.status_text import StatusFormatter, replace_unprintable
 from watcher.core.model import AlertPhase
 from watcher.core.redaction import Redactor
-from watcher.daemon import CHECK_CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
+from watcher.daemon import CONFIG_ERROR_FACT, REFRESH_DONE, REFRESH_FACT, REFRESH_REQUESTED, Daemon
 from watcher.errors import ConfigError
 from watcher.status.builder import write_status
 from watcher.status.document import format_json
@@ -66,7 +66,7 @@ def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedel
 def _record_config_error(store: Store, error: str, environment: Environment) -> None:
     """For `watcher status`; the next poll with a valid config clears it."""
     now = environment.clock.now()
-    store.save_fact(CHECK_CONFIG_ERROR_FACT, error, now)
+    store.save_fact(CONFIG_ERROR_FACT, error, now)
     write_status(store, None, now=now)
 
 

@@ -83,7 +83,8 @@ def recover_config_facts(document: StatusDocument) -> ConfigFacts:
 def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusDocument:
     """What the store knows, judged at `now`."""
     accounts, state, polls = store.accounts.load(), store.alerts.load_state(), store.polls.load_next_polls()
-    format_series, heartbeat = make_series_formatter(store), store.facts.load("heartbeat")
+    format_series = make_series_formatter(store)
+    heartbeat, config_error = store.facts.load("heartbeat"), store.facts.load("config_error")
     firing, waiting = _build_alert_statuses(state, format_series, config.waiting_rules)
     return update_status(
         StatusDocument(
@@ -105,7 +106,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
             snoozes=_build_snoozes(store.snoozes.load(), state, now),
             daemon_running=heartbeat is not None and heartbeat[0] == "running",
             daemon_seen_at=None if heartbeat is None else heartbeat[1],
-            config_error=_find_config_error(store),
+            config_error=None if config_error is None else config_error[0] or None,
             database_error=store.disk_error,
             broken_channels=dict(config.broken_channels),
             metrics_problems=_load_metrics_problems(store),
@@ -148,12 +149,6 @@ def _load_alertmanagers(store: Store) -> list[AlertmanagerStatus]:
         for channel, mirror in (json.loads(fact[0]) if fact is not None else {}).items()
         for address, answer in mirror["answers"].items()
     ]
-
-
-def _find_config_error(store: Store) -> str | None:
-    """What was wrong with the config when the daemon, or a single poll, last loaded it."""
-    facts = (store.facts.load(name) for name in ("config_error", "config_refused"))
-    return next((fact[0] for fact in facts if fact is not None and fact[0]), None)
 
 
 def _build_alert_statuses(
