@@ -290,7 +290,7 @@ class World:
         found = fetch.find_logins(claude.PROVIDER, host_info, config.providers[claude.ID].overrides, known_keys=known)
         logins.record_credentials(claude.ID, found.credentials, now)
         logins.settle(claude.ID, config, now)
-        for snapshot in statusline.read_news(store, logins.list_logins(claude.ID, now), self.home):
+        for snapshot in statusline.read_news(store, logins.list_logins(claude.ID, now), self.home) or ():
             pipeline.process_result(store, config, snapshot, now=now, every=timedelta(minutes=10))
         store.close()
 

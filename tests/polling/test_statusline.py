@@ -209,7 +209,7 @@ def login(account, place="OpenCode"):
 def test_whose_use_it_is_without_a_name(world, logins, owner):
     write_statusline(world, 20)
     store = world.store()
-    snapshots = statusline.read_news(store, logins, world.home)
+    snapshots = statusline.read_news(store, logins, world.home) or ()
     store.close()
     assert [snapshot.account for snapshot in snapshots] == ([] if owner is None else [owner])
 

@@ -302,13 +302,14 @@ class Poller:
             return
         now, home = self._environment.clock.now(), self._environment.read_host_info().home
         logins = self._account_registry.list_logins(provider, now)
-        snapshots: Sequence[Snapshot] = ()
+        snapshots: Sequence[Snapshot] | None = None
         if provider == claude.ID:
             snapshots = statusline.read_news(self._store, logins, home)
         elif self._config.hints:
-            snapshots = codex_sessions.read_news(self._store, logins, home, now)
-        for each in snapshots:
+            snapshots = codex_sessions.read_news(self._store, logins, home, now) or None
+        if snapshots is not None:
             self._noting_providers.add(provider)
+        for each in snapshots or ():
             self._on_result(each)
 
     def _list_accounts(self, provider: str) -> list[Account]:

@@ -29,11 +29,11 @@ class _Owner(NamedTuple):
     folders: frozenset[Path] = frozenset()  # ... and the config folders that it was found in
 
 
-def read_news(store: Store, logins: Sequence[Credential], home: Path) -> Sequence[Snapshot]:
-    """What the status line's last entry says that is newer than the last believed readings: one snapshot, or none."""
+def read_news(store: Store, logins: Sequence[Credential], home: Path) -> Sequence[Snapshot] | None:
+    """What the status line's last entry says that is newer than the last believed readings; None: there is no entry."""
     entry = inbox.pop_entry(store.path.parent, inbox.CLAUDE_STATUSLINE)
     if entry is None:
-        return ()
+        return None
     content, at = entry
     snapshot = claude.parse_statusline(content, at)
     owner = None if snapshot is None else _find_owner(store, logins, content, snapshot, home)
