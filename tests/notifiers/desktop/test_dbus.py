@@ -16,9 +16,9 @@ from watcher.notifiers.base import BackendResult
 from watcher.notifiers.desktop import Backend, try_backends
 from watcher.notifiers.desktop.dbus_connection import BusConnection, NoReplyError, UnreachableError
 from watcher.notifiers.desktop.linux import (
-    MAX_LISTENERS,
     MAX_REMEMBERED,
     DBusNotifier,
+    _Shown,
     get_server_info,
     list_bus_addresses,
 )
@@ -163,7 +163,6 @@ def test_no_button_is_shown_that_would_do_nothing(bus_env, daemon, chosen, capab
     assert answer.delivered is True
     assert recorder.notified[0][5] == []
     assert "https://claude.ai/settings/usage" in recorder.notified[0][4]
-    assert not bubbles._listening
 
 
 @pytest.mark.system
@@ -178,7 +177,6 @@ def test_a_choice_is_reported_once_for_its_own_notification(bus_env, daemon, cho
         recorder.report("ActionInvoked", "us", (number, action), to)
         recorder.report("NotificationClosed", "uu", (number, 2), to)
         assert chosen.get(timeout=60) == ("ab"[number - 41], action)
-    wait_until(lambda: not bubbles._listening)
     assert chosen.empty()
 
 
@@ -195,12 +193,11 @@ def test_listening_ends_with_the_notification_its_successor_or_the_bus(bus, bus_
     wait_until(lambda: count_listeners() == 2)
     recorder.report("NotificationClosed", "uu", (41, 1))
     wait_until(lambda: count_listeners() == 1)
-    for number in range(2 * MAX_LISTENERS):
+    for number in range(2 * MAX_REMEMBERED):
         show_buttons(bubbles, message(thread=str(number)), bus_env, chosen)
-    wait_until(lambda: count_listeners() == MAX_LISTENERS)
+    wait_until(lambda: count_listeners() == MAX_REMEMBERED)
     bus.stop()
     wait_until(lambda: set(threading.enumerate()) <= before)
-    assert not bubbles._listening
     assert chosen.empty()
 
 
@@ -208,9 +205,9 @@ def test_listening_ends_with_the_notification_its_successor_or_the_bus(bus, bus_
 def test_listening_has_an_end(bus_env, daemon, chosen, monkeypatch):
     monkeypatch.setattr("watcher.notifiers.desktop.linux.LISTEN_FOR_S", 0.05)
     daemon(capabilities=WITH_BUTTONS)
-    bubbles = DBusNotifier()
-    show_buttons(bubbles, message(), bus_env, chosen)
-    wait_until(lambda: not bubbles._listening)
+    before = set(threading.enumerate())
+    show_buttons(DBusNotifier(), message(), bus_env, chosen)
+    wait_until(lambda: set(threading.enumerate()) <= before)
     assert chosen.empty()
 
 
@@ -227,7 +224,7 @@ def test_a_daemon_that_was_restarted_is_not_asked_to_replace_what_it_never_showe
 def test_memory_of_shown_alerts_is_bounded():
     bubbles = DBusNotifier()
     for number in range(3 * MAX_REMEMBERED):
-        bubbles._remember(f"alert {number}", ("daemon", number))
+        bubbles._remember(f"alert {number}", _Shown("daemon", number, None))
     assert len(bubbles._shown) == MAX_REMEMBERED
 
 

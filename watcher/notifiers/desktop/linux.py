@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from watcher.core.formatting import escape_markup
 from watcher.core.model import Command, Message
@@ -79,15 +79,18 @@ def escape_body(text: str) -> str:
     return escape_markup(text).replace("\\", "\\\\")
 
 
-MAX_REMEMBERED = 256
-"""So many alerts have their last notification remembered, so that the next message replaces it."""
+MAX_REMEMBERED = 32
+"""So many alerts have their last notification remembered: the next message replaces it, and it is listened to."""
 
 LISTEN_FOR_S = 4 * 3600.0
-MAX_LISTENERS = 16
-"""So many notifications are listened to at once: each is a thread that waits, and a connection."""
 
-ShownNotification = tuple[str, int]
-"""Which daemon (bus, owner) gave which id: after a restart of the daemon the id may mean another notification."""
+
+class _Shown(NamedTuple):
+    """The last notification of an alert."""
+
+    daemon: str  # which daemon gave the id: after a restart of the daemon it may mean another notification
+    number: int
+    session: "BusConnection | None"  # listens for its actions
 
 
 class DBusNotifier:
@@ -95,10 +98,7 @@ class DBusNotifier:
 
     def __init__(self, connect: Callable[[str], "BusConnection"] | None = None) -> None:
         self._connect = connect
-        self._shown: OrderedDict[str, ShownNotification] = OrderedDict()
-        self._listening: OrderedDict[str, BusConnection] = (
-            OrderedDict()
-        )  # alert -> connection that listens for its actions
+        self._shown: OrderedDict[str, _Shown] = OrderedDict()  # by alert, oldest first
 
     def show(
         self, message: Message, _run: Run, env: Mapping[str, str], on_action: OnAction | None = None
@@ -121,13 +121,15 @@ class DBusNotifier:
                 actions = list_actions(message) if on_action and "actions" in capabilities else {}
                 if actions:
                     session.subscribe()
-                replaces = self._get_replaced_id(message.thread, daemon)
+                last = self._shown.get(message.thread)
+                replaces = last.number if last is not None and last.daemon == daemon else 0
                 is_sent = True
                 number = session.notify(build_notify_arguments(message, capabilities, replaces, actions))
-                self._stop_listening(message.thread)  # the replaced notification
+                if message.thread:
+                    self._remember(message.thread, _Shown(daemon, number, session if actions else None))
                 if on_action and actions:
                     stack.pop_all()
-                    self._listen(session, number, message, on_action)
+                    Thread(target=_listen, args=(session, number, message, on_action), daemon=True).start()
         except UnreachableError as error:
             return BackendResult(delivered=False, reason=str(error))
         except NoReplyError as error:
@@ -136,39 +138,25 @@ class DBusNotifier:
             return BackendResult(
                 delivered=False, reason=str(error), is_bus_hung=True
             )  # the next backends ask the same daemon
-        self._remember(message.thread, (daemon, number))
         return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
 
-    def _listen(self, session: "BusConnection", number: int, message: Message, on_action: OnAction) -> None:
-        """Wait in a thread for an action."""
+    def _remember(self, thread: str, shown: _Shown) -> None:
+        self._forget(thread)
+        self._shown[thread] = shown
+        if len(self._shown) > MAX_REMEMBERED:
+            self._forget(next(iter(self._shown)))
 
-        def wait() -> None:
-            with session:
-                while choice := session.wait_for_choice(number, LISTEN_FOR_S):  # it may stay after an action
-                    on_action(message, choice)
-            if self._listening.get(message.thread) is session:
-                self._listening.pop(message.thread, None)  # a successor may be removing it at this moment
+    def _forget(self, thread: str) -> None:
+        shown = self._shown.pop(thread, None)
+        if shown is not None and shown.session is not None:
+            shown.session.interrupt()
 
-        self._listening[message.thread] = session
-        if len(self._listening) > MAX_LISTENERS:
-            self._stop_listening(next(iter(self._listening)))
-        Thread(target=wait, daemon=True).start()
 
-    def _stop_listening(self, thread: str) -> None:
-        session = self._listening.pop(thread, None)
-        if session is not None:
-            session.interrupt()
-
-    def _get_replaced_id(self, thread: str, daemon: str) -> int:
-        known, number = self._shown.get(thread, ("", 0))
-        return number if known == daemon else 0
-
-    def _remember(self, thread: str, shown: ShownNotification) -> None:
-        if thread:
-            self._shown[thread] = shown
-            self._shown.move_to_end(thread)
-            if len(self._shown) > MAX_REMEMBERED:
-                self._shown.popitem(last=False)
+def _listen(session: "BusConnection", number: int, message: Message, on_action: OnAction) -> None:
+    """Wait for the actions on a notification; it may stay after one."""
+    with session:
+        while choice := session.wait_for_choice(number, LISTEN_FOR_S):
+            on_action(message, choice)
 
 
 def get_user_runtime_folder() -> str:
