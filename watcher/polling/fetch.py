@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from watcher.config.secrets import extract_url_passwords
@@ -320,19 +320,14 @@ def fetch_incident(page: str, send: Callable[[Request], Response]) -> str:
             response = send(Request(url=location, timeout_s=STATUS_PAGE_TIMEOUT_S))
         if response.status != OK_STATUS:
             return ""
-        content = msgspec.json.decode(response.body, type=_StatusPage)
+        status = parsing.get_mapping(parsing.as_mapping(msgspec.json.decode(response.body)), "status")
     except (ProviderError, msgspec.MsgspecError, ValueError):
         return ""
-    return "" if content.status.indicator == "none" else clean_text(content.status.description)
-
-
-class _PageStatus(Struct):
-    indicator: str = "none"  # none, minor, major, critical, maintenance
-    description: str = ""
-
-
-class _StatusPage(Struct):
-    status: _PageStatus = field(default_factory=_PageStatus)
+    return (
+        ""
+        if status.get("indicator", "none") == "none"
+        else clean_text(parsing.parse_text(status.get("description")) or "")
+    )
 
 
 def add_incident(failure: PollFailure, page: str, incident: str) -> PollFailure:

@@ -59,7 +59,6 @@ class Poller:
         self._work_queue, self._on_result, self._add_secrets = work_queue, on_result, add_secrets
         self._config = config
         self._cycles: dict[str, PollCycle] = {}
-        self._source_errors: dict[str, str] = {}  # provider -> errors of its sources of logins
         self._provider_states: dict[tuple[str, str], ProviderState] = {}
         self._account_registry = AccountRegistry(store, self._provider_states)
         self._planner = PollPlanner(environment=environment, store=store, config=config)
@@ -124,7 +123,7 @@ class Poller:
         self._account_registry.record_credentials(provider, found.credentials, now)
         logins = [login for each in found.credentials for login in (each, *each.fallbacks)]
         self._add_secrets(secret for each in logins for secret in (each.token, each.refresh_token))
-        self._report_source_failures(provider, found)
+        self._report_source_failures(found)
         troubled = {each.account for each in found.failures}
         for gone in self._account_registry.settle(provider, self._config, now, troubled=troubled):
             if not found.failures:
@@ -153,10 +152,9 @@ class Poller:
             forget = partial(self._store.accounts.forget_unanswered, account.provider, account.account)
             self._store.run_transaction(forget, now=now)
 
-    def _report_source_failures(self, provider: str, found: fetch.FoundLogins) -> None:
+    def _report_source_failures(self, found: fetch.FoundLogins) -> None:
         """Report each source that cannot be read, unless the account has a login from another source."""
         present = {credential.account for credential in found.credentials}
-        self._source_errors[provider] = "; ".join(each.message for each in found.failures if each.account in present)
         for failure in found.failures:
             if failure.account not in present:
                 self._on_result(failure)
@@ -246,10 +244,6 @@ class Poller:
             self._account_registry.settle(provider, self._config, result.at)
         if result.account not in {each.account for each in self._account_registry.list_logins(provider, result.at)}:
             return
-        if isinstance(result, Snapshot):
-            error = "" if result.account else self._source_errors.get(provider, "")
-            note = "; ".join(part for part in (result.note, error) if part)
-            result = replace(result, note=note or None)
         self._on_result(result)
 
     def _finish_if_done(self, provider: str) -> None:
