@@ -368,7 +368,7 @@ DRIVEN = {  # every command, by its words -> the lines that are run in this proc
     "config edit": ["config edit"],
     "config path": ["config path"],
     "config schema": ["config schema"],
-    "config show": ["config show", "config show --json"],
+    "config show": ["config show"],
     "snooze": ["snooze full --for 1h", "snooze"],
     "unsnooze": ["unsnooze --all"],
     "channels list": ["channels list"],

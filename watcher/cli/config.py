@@ -12,8 +12,8 @@ import msgspec
 from watcher.cli.context import edit_and_check, find_paths, load_effective_config
 from watcher.cli.output import format_count, format_toml
 from watcher.config import json_schema
+from watcher.config.file import ConfigFile
 from watcher.config.loader import Config, ProviderSettings
-from watcher.config.metrics import MetricsTable
 from watcher.core.redaction import Redactor
 from watcher.core.rules.rule import build_rules_schema
 from watcher.errors import UsageError
@@ -24,7 +24,6 @@ from watcher.system.paths import may_exist
 
 MASK = "***"
 ENABLED_IF_FOUND = "where a login is found"
-_DURATION_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 @click.group()
@@ -40,19 +39,13 @@ def config() -> None:
 
 
 @config.command(short_help="Print the config in force, secrets masked.")
-@click.option("--json", "as_document", is_flag=True, help="One JSON object instead of TOML.")
-def show(*, as_document: bool) -> None:
+def show() -> None:
     """Print the config in force, defaults filled in and secrets masked."""
     effective_config = load_effective_config(with_secrets=True)
     redact = Redactor(effective_config.secrets)
-    document = build_config_document(effective_config)
-    rule_counts = Counter(rule.path for rule in effective_config.rules)
-    if as_document:
-        click.echo(redact(json.dumps({**document, "rules": rule_counts}, ensure_ascii=False)))
-        return
-    text = redact(format_toml(document))
+    text = redact(format_toml(build_config_document(effective_config)))
     click.echo(text.replace(f'enabled = "{ENABLED_IF_FOUND}"', f"# enabled {ENABLED_IF_FOUND}"))
-    for path, count in rule_counts.items():
+    for path, count in Counter(rule.path for rule in effective_config.rules).items():
         click.echo(f"# {format_count(count, 'rule')} from {redact(path)}")
     click.echo("# `watcher rules list` shows them")
 
@@ -112,44 +105,24 @@ def build_config_document(effective_config: Config) -> dict[str, Any]:
             **{severity.value: list(names) for severity, names in routing.routes.items()},
         },
     }
-    if effective_config.metrics is not None:
-        document["metrics"] = _build_metrics_table(effective_config.metrics)
-    if routing.quiet_hours is not None:
-        document["quiet"] = {"hours": f"{routing.quiet_hours.start:%H:%M}-{routing.quiet_hours.end:%H:%M}"}
-        zone = getattr(routing.formatter.tz, "key", None)
-        if zone:
-            document["quiet"]["tz"] = zone
-    if effective_config.rule_packs:
-        document["rules"] = {"use": list(effective_config.rule_packs)}
-    document["network"] = _build_network_table(effective_config)
-    return document
+    written = msgspec.to_builtins(ConfigFile(find_paths().config_file).read())
+    if metrics := written["metrics"]:
+        metrics.update({key: MASK for key in ("token", "salt") if metrics[key] is not None})
+        if metrics["push"]:
+            metrics["push"]["headers"] = _mask(metrics["push"]["headers"])
+    document |= {name: written[name] for name in ("quiet", "metrics", "rules", "network")}
+    return _drop_missing(document)
 
 
-def format_config_duration(duration: timedelta) -> str:
-    """A duration as it is written in the config: `1h30m`."""
-    rest, text = int(duration.total_seconds()), ""
-    for unit, seconds in _DURATION_UNITS:
-        count, rest = divmod(rest, seconds)
-        text += f"{count}{unit}" if count else ""
-    return text or "0s"
+def _drop_missing(table: dict[str, Any]) -> dict[str, Any]:
+    """A table without what is not set, which TOML cannot say."""
+    whole = {key: _drop_missing(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in whole.items() if value not in (None, {})}
 
 
-def _build_metrics_table(settings: MetricsTable) -> dict[str, Any]:
-    table = msgspec.to_builtins(settings)
-    for secret in ("token", "salt"):
-        table[secret] = MASK if table[secret] else None
-    if settings.push is not None and settings.push.headers:
-        table["push"]["headers"] = dict.fromkeys(settings.push.headers, MASK)
-    return {key: value for key, value in table.items() if value not in (None, {})}
-
-
-def _build_network_table(effective_config: Config) -> dict[str, Any]:
-    network = effective_config.network
-    known = {"proxy": network.proxy, "no_proxy": network.no_proxy, "ca_bundle": network.ca_bundle or "system"}
-    return {
-        **{key: value for key, value in known.items() if value is not None},
-        "status_pages": effective_config.status_pages,
-    }
+def _format_every(every: timedelta) -> str:
+    minutes, seconds = divmod(int(every.total_seconds()), 60)
+    return f"{minutes * 60 + seconds}s" if seconds else f"{minutes}m"
 
 
 def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
@@ -158,15 +131,13 @@ def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
     overrides["credentials"] = list(paths) if len(paths) > 1 else settings.overrides.login_path
     if overrides.get("token") is not None:
         overrides["token"] = MASK
-    enabled = ENABLED_IF_FOUND if settings.enabled is None else settings.enabled
-    known = {
-        "enabled": enabled,
-        "every": format_config_duration(settings.pace.every),
+    return {
+        "enabled": ENABLED_IF_FOUND if settings.enabled is None else settings.enabled,
+        "every": _format_every(settings.pace.every),
         "base_url": settings.base_url,
         "insecure": settings.insecure or None,
         **overrides,
     }
-    return {key: value for key, value in known.items() if value is not None}
 
 
 def _build_channel_table(channel: Channel, effective_config: Config) -> dict[str, Any]:
@@ -180,9 +151,9 @@ def _build_channel_table(channel: Channel, effective_config: Config) -> dict[str
             table[key] = _mask(value)
         elif key == "argv":
             table[key] = [*value[:1], *(MASK for _ in value[1:])]  # an argument may be a password
-        elif value is not None:
+        else:
             table[key] = value
-    return {key: value for key, value in table.items() if value is not None}
+    return table
 
 
 def _mask(value: Any) -> Any:
