@@ -1,7 +1,6 @@
 """The person's config and store, as the commands need them."""
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from watcher.cli.output import echo_error
 from watcher.core.model import Series
 from watcher.core.rules.diagnostics import sanitize_for_terminal
 from watcher.core.rules.vocabulary import parse_duration
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MAX_NAME_LENGTH = 200
-_LINE_EDITORS = {"vi", "vim", "nvim", "gvim", "nano", "pico", "emacs", "emacsclient", "micro", "kak", "joe", "jed"}
-"""Editors that take `+LINE` before the file."""
 
 
 def find_paths() -> Paths:
@@ -143,47 +139,26 @@ def write_private_file(path: Path, content: bytes) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}; give another place") from error
 
 
-def open_in_editor(path: Path, line: int = 1) -> None:
-    """Open a file in the user's editor, and wait until they close it.
+def edit_and_check(path: Path) -> None:
+    """Open one of the user's files in their editor, check all of them afterwards, and let a running watcher load them.
 
     Raises:
         UsageError: no editor can be started, or it failed.
-    """
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if editor and line > 1 and Path(shlex.split(editor, posix=sys.platform != "win32")[0]).stem in _LINE_EDITORS:
-        editor = f"{editor} +{line}"
-    try:
-        click.edit(filename=str(path), editor=editor)
-    except (click.ClickException, ValueError) as error:
-        reason = error.message if isinstance(error, click.ClickException) else error
-        raise UsageError(f"{path} could not be edited ({reason}); set VISUAL or EDITOR to your editor") from None
-
-
-def edit_and_check(path: Path, line: int = 1) -> None:
-    """Open one of the user's files, check all of them afterwards, and let a running watcher load them.
-
-    At a terminal, the user may go back to the editor over a mistake.
-
-    Raises:
         ConfigError: there are mistakes; the file is as the user saved it.
     """
     from watcher.system.lock import Lock  # noqa: PLC0415 - only here
 
-    while True:
-        open_in_editor(path, line)
-        try:
-            load_effective_config()
-        except ConfigError as error:
-            if sys.stdin.isatty():
-                echo_error(str(error))
-                if click.confirm("Edit it again?", default=True, err=True):
-                    continue
-            raise ConfigError(
-                f"{error}\n{path} is saved with this mistake; a running watcher keeps what it loaded before"
-            ) from None
-        is_told = Lock(find_paths().state_dir).signal_holder()
-        click.echo(f"{path}: no mistake{'; the running watcher uses it from now on' if is_told else ''}")
-        return
+    try:
+        click.edit(filename=str(path))
+    except (click.ClickException, ValueError) as error:
+        raise UsageError(f"{path} could not be edited ({error}); set VISUAL or EDITOR to your editor") from None
+    try:
+        load_effective_config()
+    except ConfigError as error:
+        message = f"{error}\n{path} is saved with this mistake; a running watcher keeps what it loaded before"
+        raise ConfigError(message) from None
+    is_told = Lock(find_paths().state_dir).signal_holder()
+    click.echo(f"{path}: no mistake{'; the running watcher uses it from now on' if is_told else ''}")
 
 
 def describe_install(package: str) -> str:

@@ -562,15 +562,13 @@ def _validate_rule(path: str, text: str) -> list[str]:
 @rules.command(short_help="Open a rule in your editor, then check it.")
 @click.argument("rule", shell_complete=complete_rules)
 def edit(rule: str) -> None:
-    """Open the file of RULE in $VISUAL or $EDITOR, at its line where the editor can do that.
-
-    Afterwards all files are checked, and a running watcher loads them.
+    """Open the file of RULE in $VISUAL or $EDITOR. Afterwards all files are checked, and a running watcher loads them.
 
     \b
     Exit code:  0  no mistake
                78  it was saved with a mistake: file, line and caret are shown
     """
-    edit_and_check(*_find_own_rule(rule))
+    edit_and_check(_find_own_rule(rule)[0])
 
 
 @rules.command(short_help="Turn a rule into comments in its file.")
