@@ -1,12 +1,11 @@
 """The table of `watcher status` and `watcher check`, for any width, with or without colour, in UTF-8 or ASCII.
 
-Pure: a document goes in, lines of styled text come out. The first of three layouts that fits is used; names and bars
-share the space that the other columns leave.
+Pure: a document goes in, lines of styled text come out. Names and bars share the space that the other columns
+leave; where that is too little, resets move to a second line.
 """
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
 
 from rich.text import Text
 
@@ -16,29 +15,12 @@ from watcher.core.formatting import format_amount
 from watcher.status.document import AccountStatus, StatusDocument, WindowStatus
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
-FiringRules = Sequence[tuple[str, str]]
-"""Rules that fire, each with its severity."""
 
 _GAP = "  "
 _FULL_PERCENT, _NEARLY_FULL_PERCENT, _HIGH_PERCENT = 100.0, 95.0, 80.0
 _ASCII_TRANSLATION = str.maketrans({"·": "-", "█": "#", "░": ".", "▏": "|", "…": "~", "—": "-"})
-
-
-class Layout(NamedTuple):
-    """What a row shows of a window."""
-
-    label_widths: tuple[int, int]  # a long name is cut off between these
-    bar_widths: tuple[int, int]
-    one_line: bool = False  # else a second line has what is left and what is projected
-    reset_below: bool = False  # the second line has the reset, too
-
-
-LAYOUTS = (
-    Layout(label_widths=(26, 40), bar_widths=(12, 30), one_line=True),
-    Layout(label_widths=(16, 24), bar_widths=(4, 10)),
-    Layout(label_widths=(12, 20), bar_widths=(2, 8), reset_below=True),
-)
-"""Widest first; in a terminal too narrow for the last, its rows are cut off."""
+_LABEL_WIDTHS, _BAR_WIDTHS = (14, 40), (8, 30)
+"""Least and most columns of names, which are cut off, and bars."""
 
 
 def render_status_table(  # noqa: PLR0913 - all that it depends on
@@ -93,46 +75,48 @@ def _sanitize_line(line: Text, *, ascii_only: bool) -> Text:
 
 
 def _render_accounts(document: StatusDocument, formatter: StatusFormatter, width: int) -> Iterator[Text]:
-    layout, label_width, bar_width, widths = _choose_layout(document, formatter, width)
-    firing = _find_firing_rules(document)
+    reset_below, widths = _choose_widths(document, formatter, width)
+    firing = _find_firing_severities(document)
     for account in document.providers:
         yield from _render_heading(account, formatter, width, is_polled=document.daemon_running)
-        for window, label in zip(account.windows, _shorten_labels(account, label_width), strict=True):
-            rules = firing.get(window.series, [])
-            bar = _render_bar(window, bar_width, _choose_style(window, rules))
-            cells = [Text(label), bar, *_render_facts(window, formatter, layout, rules)]
-            yield _render_row(cells, [label_width, bar_width, *widths], width)
-            if (more := _render_second_line(window, formatter, layout)) is not None:
+        for window in account.windows:
+            severities = firing.get(window.series, set())
+            label = _shorten_label(window.label or window.window, widths[0])
+            bar = _render_bar(window, widths[1], _choose_style(window, severities))
+            cells = [Text(label), bar, *_render_facts(window, formatter, severities, reset_below=reset_below)]
+            yield _render_row(cells, widths, width)
+            if (more := _render_second_line(window, formatter, reset_below=reset_below)) is not None:
                 yield more
         yield Text()
 
 
-def _choose_layout(
-    document: StatusDocument, formatter: StatusFormatter, width: int
-) -> tuple[Layout, int, int, list[int]]:
-    """The layout, and the widths of its columns: label, bar, the others (0: empty in every row)."""
-    firing = _find_firing_rules(document)
+def _choose_widths(document: StatusDocument, formatter: StatusFormatter, width: int) -> tuple[bool, list[int]]:
+    """Whether the reset is in a second line, and the widths of the columns; 0: empty in every row."""
+    firing = _find_firing_severities(document)
     windows = [window for account in document.providers for window in account.windows]
     longest = max((len(window.label or window.window) for window in windows), default=0)
-    layout, label_width, bar_width, widths = LAYOUTS[0], 0, 0, [0]
-    for layout in LAYOUTS:
-        rows = [_render_facts(window, formatter, layout, firing.get(window.series, [])) for window in windows]
+    reset_below, label_width, bar_width, widths = False, 0, 0, [0]
+    for reset_below in (False, True):
+        rows = [
+            _render_facts(window, formatter, firing.get(window.series, set()), reset_below=reset_below)
+            for window in windows
+        ]
         widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
         room = width - sum(len(_GAP) + each for each in widths if each) - 2 * len(_GAP)
-        (min_label, max_label), (min_bar, max_bar) = layout.label_widths, layout.bar_widths
+        (min_label, max_label), (min_bar, max_bar) = _LABEL_WIDTHS, _BAR_WIDTHS
         label_width = min(longest, max_label, max(room - min_bar, min_label))
         bar_width = max(min(max_bar, room - label_width), min_bar)
         if label_width + bar_width <= room:
             break
-    return layout, label_width, bar_width, widths
+    return reset_below, [label_width, bar_width, *widths]
 
 
-def _find_firing_rules(document: StatusDocument) -> dict[str, list[tuple[str, str]]]:
-    """Series -> the rules that fire on it."""
-    found: dict[str, list[tuple[str, str]]] = {}
+def _find_firing_severities(document: StatusDocument) -> dict[str, set[str]]:
+    """Series -> the severities of the rules that fire on it."""
+    found: dict[str, set[str]] = {}
     for alert in document.alerts:
         if alert.state == "firing":
-            found.setdefault(alert.series, []).append((alert.rule, alert.severity or "warning"))
+            found.setdefault(alert.series, set()).add(alert.severity or "warning")
     return found
 
 
@@ -147,10 +131,7 @@ def _render_heading(
     for part in (account.account, account.plan):
         if part:
             name.append(f" · {part}", style="not bold")
-    style = "yellow" if account.stale else "dim"
-    fresh = Text(formatter.format_freshness(account, is_polled=is_polled, include_reason=True), style=style)
-    if len(name) + len(_GAP) + len(fresh) > width:
-        fresh = Text(formatter.format_freshness(account, is_polled=is_polled, include_reason=False), style=style)
+    fresh = Text(formatter.format_freshness(account, is_polled=is_polled), style="yellow" if account.stale else "dim")
     room = width - len(name) - len(fresh)
     if room >= len(_GAP):
         yield Text.assemble(name, " " * room, fresh)
@@ -164,39 +145,34 @@ def _render_heading(
 
 
 def _render_facts(
-    window: WindowStatus, formatter: StatusFormatter, layout: Layout, firing_rules: FiringRules
+    window: WindowStatus, formatter: StatusFormatter, severities: Collection[str], *, reset_below: bool
 ) -> list[Text]:
-    """Percent, pace, amount left, reset, alerts."""
-    style = _choose_style(window, firing_rules)
-    pace, left = status_text.format_pace(window), _format_amount_left(window)
+    """Percent, pace, reset."""
     percent = "" if window.unlimited or _is_amount(window) else status_text.format_used_percent(window) or "?"
+    pace = status_text.format_pace(window).partition(",")[0]
     return [
-        Text((percent.rjust(6) if percent else "") + ("!" if firing_rules else ""), style=style),
-        Text(pace if layout.one_line else pace.partition(",")[0], style="yellow" if window.pace == "ahead" else "dim"),
-        Text(left if layout.one_line else ""),
         Text(
-            "" if layout.reset_below else _format_reset(window, formatter, layout),
-            style="dim" if _format_uncertainty(window) else "",
+            (percent.rjust(6) if percent else "") + ("!" if severities else ""),
+            style=_choose_style(window, severities),
         ),
-        Text(", ".join(rule for rule, _ in firing_rules) if layout.one_line else "", style=style),
+        Text(pace, style="yellow" if window.pace == "ahead" else "dim"),
+        Text(
+            "" if reset_below else _format_reset(window, formatter), style="dim" if _format_uncertainty(window) else ""
+        ),
     ]
 
 
-def _render_second_line(window: WindowStatus, formatter: StatusFormatter, layout: Layout) -> Text | None:
-    """What a narrow row has no room for."""
-    if layout.one_line:
-        return None
+def _render_second_line(window: WindowStatus, formatter: StatusFormatter, *, reset_below: bool) -> Text | None:
+    """What the row has no room for: the reset, the amount left, the projection."""
     projected = status_text.format_pace(window).partition(", ")[2]
-    reset = _format_reset(window, formatter, layout).strip() if layout.reset_below else ""
+    reset = _format_reset(window, formatter).strip() if reset_below else ""
     text = ", ".join(part for part in (reset, _format_amount_left(window), projected) if part)
     return Text(f"{_GAP}{_GAP}{text}", style="dim") if text else None
 
 
-def _format_reset(window: WindowStatus, formatter: StatusFormatter, layout: Layout) -> str:
+def _format_reset(window: WindowStatus, formatter: StatusFormatter) -> str:
     """When the window resets, and whether its reading is uncertain."""
-    reset = formatter.format_reset(window)
-    if not layout.one_line:
-        reset = reset.removeprefix("resets ").replace("reset was due at", "was due")
+    reset = formatter.format_reset(window).removeprefix("resets ").replace("reset was due at", "was due")
     return reset + _format_uncertainty(window)
 
 
@@ -220,9 +196,9 @@ def _format_amount(window: WindowStatus) -> str:
     return status_text.format_remaining_amount(window) or used or words.get(window.blocked, "")
 
 
-def _choose_style(window: WindowStatus, firing_rules: FiringRules) -> str:
+def _choose_style(window: WindowStatus, severities: Collection[str]) -> str:
     for severity, style in _STYLES.items():
-        if any(each == severity for _, each in firing_rules):
+        if severity in severities:
             return style
     used = window.used_percent
     if used is None or window.unlimited:
@@ -241,15 +217,10 @@ def _render_bar(window: WindowStatus, bar_width: int, style: str) -> Text:
     return Text.assemble(("█" * full, style), ("░" * (bar_width - full), "dim"))
 
 
-def _shorten_labels(account: AccountStatus, max_width: int) -> list[str]:
-    """The windows' names, cut off at the end, or in the middle where two would read alike."""
-    whole = [window.label or window.window for window in account.windows]
-    cut = [text if len(text) <= max_width else text[: max_width - 1] + "…" for text in whole]
+def _shorten_label(text: str, max_width: int) -> str:
+    """A window's name, cut in the middle: the ends tell similar names apart."""
     head = (max_width - 1) // 3
-    return [
-        f"{text[:head]}…{text[head + 1 - max_width :]}" if len(text) > max_width and cut.count(short) > 1 else short
-        for text, short in zip(whole, cut, strict=True)
-    ]
+    return text if len(text) <= max_width else f"{text[:head]}…{text[head + 1 - max_width :]}"
 
 
 def _render_row(cells: Sequence[Text], column_widths: Sequence[int], width: int) -> Text:

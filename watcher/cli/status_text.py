@@ -63,7 +63,7 @@ class StatusFormatter:
             parts.append(f"not polled before {self.format_time(error.retry_at)}")
         return formatting.strip_provider_name(error.message, account.provider) + _format_in_parentheses(parts)
 
-    def format_freshness(self, account: AccountStatus, *, is_polled: bool, include_reason: bool) -> str:
+    def format_freshness(self, account: AccountStatus, *, is_polled: bool) -> str:
         """`read 3 min ago, next in 7 min: every 10m`; without the next poll where no daemon runs."""
         read = "never read" if account.fetched_at is None else f"read {self.format_ago(account.fetched_at)}"
         if account.stale and account.fetched_at is not None:
@@ -72,7 +72,7 @@ class StatusFormatter:
         if at is None or not is_polled:
             return read
         due = "next poll overdue" if at < self.now and account.stale else f"next {self.format_until(at)}"
-        reason = f": {account.next_poll_reason}" if include_reason and account.next_poll_reason else ""
+        reason = f": {account.next_poll_reason}" if account.next_poll_reason else ""
         return f"{read}, {due}{reason}"
 
     def format_alert(self, alert: AlertStatus) -> str:
