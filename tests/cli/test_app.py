@@ -262,17 +262,16 @@ def test_words_are_completed_from_store_and_config(served, words, offered):
 
 
 @pytest.mark.parametrize(
-    ("shell", "name"), [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", ".config/fish/completions/watcher.fish")]
+    ("shell", "name"), [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", ".config/fish/config.fish")]
 )
 def test_completion_is_installed_once_and_keeps_what_the_file_holds(empty_home, shell, name):
     file = empty_home.folder / "home" / name
     file.parent.mkdir(parents=True, exist_ok=True)
-    if shell != "fish":
-        file.write_text("alias ll='ls -l'")
+    file.write_text("alias ll='ls -l'")
     done = empty_home.watcher("completion", "--install", SHELL=f"/usr/bin/{shell}")
     assert (done.returncode, done.stdout) == (0, f"written: {file}; it counts in every new {shell}\n")
     written = file.read_text("utf-8")
-    assert shell == "fish" or written.startswith("alias ll='ls -l'\n")
+    assert written.startswith("alias ll='ls -l'\n")
     assert empty_home.watcher("completion", shell, "--install").stdout == f"{file} has it already\n"
     assert file.read_text("utf-8") == written
 

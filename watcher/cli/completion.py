@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ZshComplete
 
 from watcher.errors import UsageError
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from watcher.config.loader import Config
     from watcher.storage.store import Store
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @click.command()
-@click.argument("shell", required=False, type=click.Choice(SHELLS))
+@click.argument("shell", required=False, type=click.Choice(tuple(SHELLS)))
 @click.option("--install", is_flag=True, help="Write what is needed into the shell's own file, once.")
 @click.pass_context
 def completion(context: click.Context, shell: str | None, *, install: bool) -> None:
@@ -34,15 +34,13 @@ def completion(context: click.Context, shell: str | None, *, install: bool) -> N
     if shell is None:
         shell = Path(os.environ.get("SHELL", "")).name
         if shell not in SHELLS:
-            raise click.UsageError(f"which shell? write {', '.join(SHELLS[:-1])} or {SHELLS[-1]}")
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise click.UsageError(f"no completion for {shell}; there is: {', '.join(SHELLS)}")
-    root = context.find_root().command
-    script = kind(root, {}, "watcher", "_WATCHER_COMPLETE")
+            raise click.UsageError("which shell? write bash, zsh or fish")
+    if install:
+        click.echo(_install_line(shell))
+        return
+    script = SHELLS[shell](context.find_root().command, {}, "watcher", "_WATCHER_COMPLETE")
     # not `source()`: for bash it would first start a bash to ask for its version
-    text = script.source_template % script.source_vars()
-    click.echo(_install_script(shell, text) if install else text)
+    click.echo(script.source_template % script.source_vars())
 
 
 _LINES = {
@@ -50,26 +48,26 @@ _LINES = {
     # the script calls compdef, which is there after compinit
     "zsh": "if command -v watcher >/dev/null; then (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }"
     ' && eval "$(watcher completion zsh)"; fi',
+    "fish": "command -q watcher; and watcher completion fish | source",
 }
 
 
-def _install_script(shell: str, script: str) -> str:
-    """Write what completes into the shell's file, unless it is there. Returns what was done."""
+def _install_line(shell: str) -> str:
+    """Write what completes into the shell's own file, unless it is there. Returns what was done."""
     home = Path.home()
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     path = {
         "bash": home / (".bash_profile" if sys.platform == "darwin" else ".bashrc"),
         "zsh": Path(os.environ.get("ZDOTDIR") or home, ".zshrc"),
-        "fish": config / "fish" / "completions" / "watcher.fish",
+        "fish": config / "fish" / "config.fish",
     }[shell]
     try:
         before = path.read_text("utf-8") if path.exists() else ""
-        if f"watcher completion {shell}" in before or before == f"{script}\n":
+        if f"watcher completion {shell}" in before:
             return f"{path} has it already"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if shell == "fish" else "a", encoding="utf-8") as file:
-            gap = "\n" if before and not before.endswith("\n") else ""
-            file.write(f"{script}\n" if shell == "fish" else f"{gap}{_LINES[shell]}\n")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"\n{_LINES[shell]}\n")
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     return f"written: {path}; it counts in every new {shell}"
