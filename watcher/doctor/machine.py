@@ -14,7 +14,6 @@ from watcher.agent import PROXY_VARIABLES
 from watcher.core import formatting
 from watcher.doctor import DoctorContext, Finding, fail, ok, warn
 from watcher.polling.fetch import CLOCK_AHEAD_FACT
-from watcher.polling.inbox import CLAUDE_STATUSLINE
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import LocalZone
 from watcher.system.files import find_write_problem
@@ -25,15 +24,6 @@ _RECENT_POLL_WITHIN = timedelta(hours=1)
 _INSTALL_COMMAND = "watcher agent install"
 _LARGE_BYTES = 512 * 2**20
 _LOW_DISK_BYTES = 64 * 2**20
-_STATE_FILES = (
-    "watcher.db",
-    "watcher.db-wal",
-    "watcher.db-shm",
-    "watcher.log",
-    "watcher.lock",
-    "status.json",
-    CLAUDE_STATUSLINE,
-)
 _TOLERATED_OFFSET = timedelta(seconds=30)
 _FAILING_OFFSET = timedelta(minutes=5)
 _SET_CLOCK = "set the clock: timedatectl set-ntp true (Linux), sntp -sS time.apple.com (macOS), w32tm /resync (Windows)"
@@ -222,10 +212,10 @@ def check_permissions(context: DoctorContext) -> Iterator[Finding]:
         yield from problems
         return
     yield _check_private(paths.state_dir, "700")
-    for path in (paths.state_dir / name for name in _STATE_FILES):
+    for path in sorted(paths.state_dir.rglob("*")):
         if path.is_symlink():
             yield fail(str(path), "is a link, and links are not followed here", format_remove_command(path))
-        elif path.exists():
+        elif path.is_file():
             yield _check_private(path, "600")
 
 
