@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import click
 
@@ -12,7 +14,7 @@ from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import sanitize_for_terminal, suggest_word
 from watcher.doctor import Finding, Verdict
 from watcher.doctor.context import build_context
-from watcher.doctor.report import Report, group_findings, run_checks
+from watcher.doctor.report import Report, run_checks
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
 from watcher.system import environment
@@ -66,7 +68,7 @@ def doctor(context: click.Context, *, as_document: bool, provider: str | None) -
 
 def format_doctor_report(report: Report, width: int, *, show_facts: bool) -> Iterator[str]:
     """The report for people. `show_facts`: with every fact of each login."""
-    for group, findings in group_findings(report.checks):
+    for group, findings in groupby(report.checks, attrgetter("group")):
         yield click.style(group, bold=True)
         for finding in findings:
             yield from _format_finding(finding, width)

@@ -1,6 +1,6 @@
 """The list of checks, and the report that running them gives."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -72,11 +72,3 @@ def _run_check(check: Check, context: DoctorContext) -> Iterable[Finding]:
 def _redact_finding(finding: Finding, redactor: Redactor) -> Finding:
     texts = {name: redactor(getattr(finding, name)) for name in ("subject", "message", "cure")}
     return replace(finding, **texts, facts={name: redactor(fact) for name, fact in finding.facts.items()})
-
-
-def group_findings(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
-    """The findings by group, in the order of the checks."""
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(finding.group, []).append(finding)
-    yield from groups.items()
