@@ -211,12 +211,7 @@ def _load_body(name: str, definition: "Definition") -> dict[str, "Answer"]:
         content = {names[0]: content}
     answers = {}
     for request, value in content.items():
-        has_headers = (
-            isinstance(value, dict)
-            and value
-            and set(value) <= {"headers", "body"}
-            and (isinstance(value.get("headers"), dict) or set(value) == {"body"})
-        )
+        has_headers = isinstance(value, dict) and value and set(value) <= {"headers", "body"}
         whole = value if has_headers else {"body": value}
         headers = {str(key).lower(): str(text) for key, text in (whole.get("headers") or {}).items()}
         answers[request] = Answer(whole.get("body"), headers)
