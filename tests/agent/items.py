@@ -20,5 +20,5 @@ def make_item(
 ) -> LoginItem:
     """The item of the user with the id 501."""
     host_info = HostInfo(home=home, env=env or {}, platform=platform, run_command=None, read_database=None)  # type: ignore[arg-type]
-    item = make_login_item(host_info, state_dir or home / "state", headless=headless, executable=executable)
-    return structs.replace(item, user_id=501)
+    item = make_login_item(host_info, state_dir or home / "state", executable)
+    return structs.replace(item, user_id=501, headless=headless)

@@ -83,12 +83,10 @@ def test_installing_prints_the_file_and_the_logs(user: User) -> None:
     assert f"ExecStart={sys.executable} -OO -P -m watcher run" in user.unit.read_text("utf-8")
 
 
-def test_the_target_follows_the_desktop_and_can_be_overridden(user: User) -> None:
+def test_the_target_follows_the_desktop(user: User) -> None:
     assert "WantedBy=default.target" in user("print").stdout
-    assert "WantedBy=graphical-session.target" in user("print", "--graphical").stdout
     (user.system / "desktop").touch()
     assert "WantedBy=graphical-session.target" in user("print").stdout
-    assert "WantedBy=default.target" in user("print", "--headless").stdout
 
 
 def test_a_dry_run_prints_the_steps_and_performs_none(user: User) -> None:

@@ -25,9 +25,7 @@ def get_manager(platform: str) -> Manager:
     return MANAGERS[platform]
 
 
-def make_login_item(
-    host_info: HostInfo, state_dir: Path, *, headless: bool, executable: str = sys.executable
-) -> LoginItem:
+def make_login_item(host_info: HostInfo, state_dir: Path, executable: str = sys.executable) -> LoginItem:
     """The item that starts this installation at login; relative paths in the environment are below this folder.
 
     `-P` prevents the daemon's start folder (the home, on Linux) from providing a module named `watcher`; `-OO` drops
@@ -48,5 +46,4 @@ def make_login_item(
         session_env={name: env[name] for name in _SESSION_VARIABLES if env.get(name)},
         user_id=user_id,
         user="\\".join(filter(None, (env.get("USERDOMAIN"), env.get("USERNAME")))),
-        headless=headless,
     )

@@ -45,11 +45,6 @@ from watcher.system.paths import Paths, resolve_paths
 _ENV_REFERENCE_PATTERN = re.compile(r"""^(?!\s*#).*?["']env:([A-Za-z_][A-Za-z0-9_]*)["']""")
 
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-_desktop_option = click.option(
-    "--headless/--graphical",
-    default=None,
-    help="Linux: start with any login, or with the graphical session; left out: what this session has.",
-)
 
 
 @click.group()
@@ -67,16 +62,15 @@ def agent() -> None:
 
 @agent.command(short_help="Install the login item, and start it.")
 @_dry_run_option
-@_desktop_option
 @click.option(
     "--network",
     "writes_network",
     is_flag=True,
     help="Write the proxy and the certificates of this shell's variables into [network] of the config.",
 )
-def install(*, dry_run: bool, headless: bool | None, writes_network: bool) -> None:
+def install(*, dry_run: bool, writes_network: bool) -> None:
     """Install the login item and start it; an older one is replaced."""
-    paths, item, manager = _resolve_agent(headless)
+    paths, item, manager = _resolve_agent()
     if writes_network:
         echo_wrapped(_write_network(paths, dry_run=dry_run))
     unseen = _list_unseen_variables(paths, includes_network=not writes_network)
@@ -104,7 +98,7 @@ def install(*, dry_run: bool, headless: bool | None, writes_network: bool) -> No
 @_dry_run_option
 def uninstall(*, dry_run: bool) -> None:
     """Stop it and remove the login item. Your config and the readings stay."""
-    paths, item, manager = _resolve_agent(headless=True)
+    paths, item, manager = _resolve_agent()
     if dry_run:
         click.echo("\n".join(map(str, manager.plan_uninstall(item))))
         return
@@ -126,7 +120,7 @@ def _is_installed(manager: Manager, item: LoginItem) -> bool:
 @click.pass_context
 def status(context: click.Context) -> None:
     """Say whether it is installed and runs, and where its logs are; exit code 1 where it is not or does not."""
-    paths, item, manager = _resolve_agent(headless=True)
+    paths, item, manager = _resolve_agent()
     state = manager.get_state(item, create_environment().run)
     now = clock.utc_now()
     document = load_status(paths, now)
@@ -146,20 +140,19 @@ def status(context: click.Context) -> None:
 
 
 @agent.command(name="print")
-@_desktop_option
-def print_(*, headless: bool | None) -> None:
+def print_() -> None:
     """Print the file that `install` would write."""
-    _, item, manager = _resolve_agent(headless)
+    _, item, manager = _resolve_agent()
     content = manager.render(item)
     click.echo(content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"), nl=False)
 
 
-def _resolve_agent(headless: bool | None) -> tuple[Paths, LoginItem, Manager]:  # noqa: FBT001 - the option as it was given
+def _resolve_agent() -> tuple[Paths, LoginItem, Manager]:
     environment = create_environment()
     host_info = environment.read_host_info()
     paths = resolve_paths(host_info.env, host_info.home)
-    item = make_login_item(host_info, paths.state_dir, headless=bool(headless))
-    if headless is None and host_info.platform == "linux":
+    item = make_login_item(host_info, paths.state_dir)
+    if host_info.platform == "linux":
         item = structs.replace(item, headless=not has_desktop(environment.run, item))
     return paths, item, get_manager(host_info.platform)
 
@@ -270,7 +263,7 @@ def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> N
     """
     from watcher.cli import init  # noqa: PLC0415 - it imports this module
 
-    paths, item, manager = _resolve_agent(headless=True)
+    paths, item, manager = _resolve_agent()
     has_item = _is_installed(manager, item)
     folders = {"config": paths.config_dir, "state": paths.state_dir} if purge else {}
     files = [(name, path) for name, folder in folders.items() for path in _list_own_files(name, folder)]
@@ -356,7 +349,7 @@ def logs(*, lines: int, follow: bool) -> None:
         except OSError as error:
             raise WatcherError(f"cannot read {path}: {error.strerror}") from error
         with suppress(WatcherError):  # a system without login items
-            _, item, manager = _resolve_agent(headless=True)
+            _, item, manager = _resolve_agent()
             for other in manager.describe_logs(item).splitlines()[1:]:
                 click.echo(f"see also: {other}", err=True)
         recent, pause = deque(file, maxlen=lines), Event()  # never set: a wait that Ctrl-C ends at once

@@ -137,7 +137,7 @@ def init(  # noqa: PLR0913 - what the command takes
         take("check", polls, "Poll now, and show the readings?", lambda: _poll(context, own))
     if sends:
         take("test", tests, "Send a test notification?", lambda: _run(context, test, channel=None) == 0)
-    begin = partial(_run, context, install, dry_run=False, headless=None, writes_network=False)
+    begin = partial(_run, context, install, dry_run=False, writes_network=False)
     take("login item", installs, "Watch from now on, and at every login?", lambda: begin() == 0)
     for host, folder in find_menu_bars(host_info).items():
         add = partial(_install_plugin, folder / PLUGIN_NAME)

@@ -111,7 +111,7 @@ def _find_agent(host_info: HostInfo, paths: Paths) -> tuple[Manager | None, Logi
         manager = get_manager(host_info.platform)
     except UsageError:
         return None, None
-    return manager, make_login_item(host_info, paths.state_dir, headless=True)
+    return manager, make_login_item(host_info, paths.state_dir)
 
 
 def describe_desktop(host_info: HostInfo) -> str:
