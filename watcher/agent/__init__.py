@@ -6,7 +6,6 @@ Every path is absolute and belongs to the environment that the command ran from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +15,7 @@ from watcher.core.model import Command, CommandResult
 from watcher.errors import WatcherError
 from watcher.system.process import format_command
 
-CHECK_EVERY = timedelta(milliseconds=250)
+CHECK_EVERY_S = 0.25
 MAX_CHECKS = 40  # ten seconds: launchd gives a job five to stop, then kills it
 PROGRAM_TIMEOUT_S = 30.0
 PATH_VARIABLES = (
@@ -36,7 +35,8 @@ LOGIN_VARIABLES = (
 """Variables that a login item does not see: the config can name the network, and each tool keeps its login in files."""
 
 Run = Callable[[Command], CommandResult]
-Wait = Callable[[timedelta], None]
+Wait = Callable[[float], object]
+"""Waits for so many seconds."""
 
 
 class AgentError(WatcherError):
@@ -149,7 +149,7 @@ class RunProgram(Struct, frozen=True):
         """Raises `AgentError` if it fails and may not."""
         for attempt in range(self.max_attempts):
             if attempt:
-                wait(CHECK_EVERY * 4)
+                wait(CHECK_EVERY_S * 4)
             result = run(Command(argv=self.argv, env=env, timeout_s=PROGRAM_TIMEOUT_S))
             if result.exit_code == 0 or self.may_fail:
                 return
@@ -171,8 +171,8 @@ class WaitUntilGone(Struct, frozen=True):
         for _ in range(MAX_CHECKS):
             if run(Command(argv=self.argv, env=env, timeout_s=PROGRAM_TIMEOUT_S)).exit_code != 0:
                 return
-            wait(CHECK_EVERY)
-        waited_s = MAX_CHECKS * CHECK_EVERY.total_seconds()
+            wait(CHECK_EVERY_S)
+        waited_s = MAX_CHECKS * CHECK_EVERY_S
         raise AgentError(
             f"{format_command(*self.argv)}: the old job is still there after {waited_s:.0f} s; {self.hint}"
         )

@@ -2,13 +2,11 @@
 
 import os
 import re
-import shutil
 import sys
 import tomllib
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -23,12 +21,13 @@ from watcher.agent import (
     AgentError,
     LoginItem,
     Manager,
+    RemovePath,
     Step,
     perform_steps,
 )
 from watcher.agent.managers import get_manager, make_login_item
 from watcher.agent.systemd import has_desktop
-from watcher.cli.context import create_private_file, describe_removal, find_paths, load_effective_config
+from watcher.cli.context import create_private_file, find_paths, load_effective_config
 from watcher.cli.output import echo, echo_wrapped, format_toml
 from watcher.cli.status import load_status
 from watcher.cli.status_text import StatusFormatter
@@ -158,12 +157,7 @@ def _resolve_agent() -> tuple[Paths, LoginItem, Manager]:
 
 
 def _perform_steps(steps: Sequence[Step], item: LoginItem) -> None:
-    pause = Event()
-
-    def wait(duration: timedelta) -> None:
-        pause.wait(duration.total_seconds())
-
-    perform_steps(steps, run=create_environment().run, wait=wait, env=item.session_env)
+    perform_steps(steps, run=create_environment().run, wait=Event().wait, env=item.session_env)
 
 
 def _format_log_lines(manager: Manager, item: LoginItem) -> list[str]:
@@ -241,10 +235,8 @@ def _write_network(paths: Paths, *, dry_run: bool) -> str:
 # --- `watcher uninstall` --------------------------------------------------------------------------------------------
 
 
-_OWN_FILES = {
-    "config": ("config.toml", "*.schema.json", "rules", "providers"),
-    "state": ("watcher.*", "status.json*", "metrics.salt", "inbox", "login-task.xml"),
-}
+_OWN_CONFIG_FILES = ("config.toml", "*.schema.json", "rules", "providers")
+_OWN_STATE_FILES = ("watcher.*", "status.json*", "metrics.salt", "inbox", "login-task.xml")
 
 
 @click.command("uninstall")
@@ -254,7 +246,7 @@ _OWN_FILES = {
 def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> None:
     """Remove the login item and the plugin of a menu bar, and with --purge all files. It lists them and asks first.
 
-    The program itself is removed by what installed it; the last line names the command.
+    The program itself is removed by what installed it: pipx, uv or pip.
 
     \b
     Exit code:  0  removed, or there was nothing to remove
@@ -264,104 +256,65 @@ def uninstall_everything(context: click.Context, *, purge: bool, yes: bool) -> N
     from watcher.cli import init  # noqa: PLC0415 - it imports this module
 
     paths, item, manager = _resolve_agent()
-    has_item = _is_installed(manager, item)
-    folders = {"config": paths.config_dir, "state": paths.state_dir} if purge else {}
-    files = [(name, path) for name, folder in folders.items() for path in _list_own_files(name, folder)]
-    files = [*(("plugin", path) for path in init.list_plugins(read_host_info())), *files]
-    if has_item or files:
-        click.echo("This will be removed:")
-        for name, path in ([("login item", manager.get_path(item))] if has_item else []) + files:
-            click.echo(f"  {name:<10}  {path}{'/' if path.is_dir() and not path.is_symlink() else ''}")
-        _confirm(context, is_confirmed=yes)
-        if has_item:
-            _perform_steps(manager.plan_uninstall(item), item)
-        _remove_files(paths, [path for _, path in files], folders.values())
+    item_steps = manager.plan_uninstall(item) if _is_installed(manager, item) else []
+    files = [*init.list_plugins(read_host_info()), *(_list_own_files(paths) if purge else ())]
+    file_steps = [RemovePath(path) for path in files]
+    if item_steps or file_steps:
+        click.echo("This will be done:")
+        for step in [*item_steps, *file_steps]:
+            click.echo(f"  {step}")
+        if not yes and not sys.stdin.isatty():
+            raise click.UsageError("nothing was removed: there is no terminal to ask at; add --yes")
+        if not yes and not click.confirm("Do all of this?"):
+            click.echo("Nothing was removed.")
+            context.exit(1)
+        _perform_steps(item_steps, item)
+        process_id = Lock(paths.state_dir).read_holder_pid() if purge else None
+        if process_id is not None:
+            raise AgentError(f"a watcher runs (process {process_id}): end it and try again; no file was removed")
+        _perform_steps(file_steps, item)
         click.echo("Removed.")
     else:
         click.echo(f"Nothing to remove: no login item for {manager.NAME}{' and no files' if purge else ''}.")
-    if not purge and (paths.config_dir.exists() or paths.state_dir.exists()):
-        kept = f"Your config stays in {paths.config_dir}, the readings in {paths.state_dir}"
-        echo_wrapped(f"{kept}: --purge removes them.")
-    click.echo(f"To remove the program: {describe_removal()}")
+    for folder in (paths.config_dir, paths.state_dir):
+        if folder.is_dir():
+            click.echo(f"{folder} stays{' with what the program did not write' if purge else ': --purge removes it'}.")
+    click.echo("To remove the program: `pipx`, `uv tool` or `pip uninstall ai-usage-watcher`, whichever installed it")
 
 
-def _list_own_files(name: str, folder: Path) -> list[Path]:
-    """What this program writes into that folder; another file may be the user's own."""
-    return sorted(path for pattern in _OWN_FILES[name] for path in folder.glob(pattern))
-
-
-def _confirm(context: click.Context, *, is_confirmed: bool) -> None:
-    if is_confirmed:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("nothing was removed: there is no terminal to ask at; add --yes")
-    if not click.confirm("Remove all of this?"):
-        click.echo("Nothing was removed.")
-        context.exit(1)
-
-
-def _remove_files(paths: Paths, files: Sequence[Path], folders: Collection[Path]) -> None:
-    """Remove files, and the folders in which nothing else is."""
-    process_id = Lock(paths.state_dir).read_holder_pid() if folders else None
-    if process_id is not None:
-        raise AgentError(f"a watcher runs (process {process_id}): end it and try again; no file was removed")
-    for path in files:
-        try:
+def _list_own_files(paths: Paths) -> Iterator[Path]:
+    """What this program writes into its folders, then the folders; another file may be the user's own."""
+    for folder, patterns in ((paths.config_dir, _OWN_CONFIG_FILES), (paths.state_dir, _OWN_STATE_FILES)):
+        for path in sorted(each for pattern in patterns for each in folder.glob(pattern)):
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise AgentError(f"{path}: cannot be removed ({error.strerror}); remove it by hand") from error
-    for folder in folders:
-        with suppress(OSError):
-            if others := sorted(path.name for path in folder.iterdir()):
-                click.echo(f"Left in {folder}, because the program did not write it: {', '.join(others)}")
-            else:
-                folder.rmdir()
+                yield from sorted(path.rglob("*"), reverse=True)
+            yield path
+        if folder.is_dir():
+            yield folder
 
 
 # --- `watcher logs` -------------------------------------------------------------------------------------------------
 
 
-_FOLLOW_EVERY_S = 0.5
-
-
 @click.command()
 @click.option("-n", "--lines", default=20, show_default=True, type=click.IntRange(0), help="How many lines.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
-def logs(*, lines: int, follow: bool) -> None:
+def logs(*, lines: int) -> None:
     """Print the end of the daemon's log; on stderr, where else the system keeps its output.
 
     \b
     watcher logs -n 100
-    watcher logs --follow
     """
-    own = find_paths()
-    path = own.state_dir / LOG_FILE_NAME
-    with ExitStack() as files:
-        try:
-            file = files.enter_context(path.open(encoding="utf-8", errors="replace"))
-        except FileNotFoundError:
-            raise WatcherError(
-                f"no log yet in {path}: the daemon writes it, `watcher agent install` starts it"
-            ) from None
-        except OSError as error:
-            raise WatcherError(f"cannot read {path}: {error.strerror}") from error
-        with suppress(WatcherError):  # a system without login items
-            _, item, manager = _resolve_agent()
-            for other in manager.describe_logs(item).splitlines()[1:]:
-                click.echo(f"see also: {other}", err=True)
-        recent, pause = deque(file, maxlen=lines), Event()  # never set: a wait that Ctrl-C ends at once
-        while True:
-            for line in recent:
-                echo(line.rstrip("\n"))
-            if not follow:
-                return
-            sys.stdout.flush()
-            pause.wait(_FOLLOW_EVERY_S)
-            recent = deque(file)
-            with suppress(OSError):  # while the log is rotated there is none
-                if not recent and not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    files.close()
-                    file = files.enter_context(path.open(encoding="utf-8", errors="replace"))
+    path = find_paths().state_dir / LOG_FILE_NAME
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            recent = deque(file, maxlen=lines)
+    except FileNotFoundError:
+        raise WatcherError(f"no log yet in {path}: the daemon writes it, `watcher agent install` starts it") from None
+    except OSError as error:
+        raise WatcherError(f"cannot read {path}: {error.strerror}") from error
+    with suppress(WatcherError):  # a system without login items
+        _, item, manager = _resolve_agent()
+        for other in manager.describe_logs(item).splitlines()[1:]:
+            click.echo(f"see also: {other}", err=True)
+    for line in recent:
+        echo(line.rstrip("\n"))

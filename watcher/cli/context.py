@@ -171,16 +171,6 @@ def describe_install(package: str) -> str:
     return f"{format_command(sys.executable)} -m pip install {package}"
 
 
-def describe_removal() -> str:
-    """The command that removes this installation of the program."""
-    prefix = Path(sys.prefix)
-    if (prefix / "pipx_metadata.json").exists():
-        return "pipx uninstall ai-usage-watcher"
-    if (prefix / "uv-receipt.toml").exists():
-        return "uv tool uninstall ai-usage-watcher"
-    return f"{format_command(sys.executable)} -m pip uninstall ai-usage-watcher"
-
-
 def create_private_file(path: Path, text: str) -> None:
     """Write a new file that only its owner can read.
 
