@@ -6,9 +6,9 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from watcher.agent import PROXY_VARIABLES
 from watcher.core import formatting
@@ -16,13 +16,11 @@ from watcher.doctor import DoctorContext, Finding, fail, ok, warn
 from watcher.polling.fetch import CLOCK_AHEAD_FACT
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import LocalZone
-from watcher.system.files import find_write_problem
 from watcher.system.paths import Paths
 from watcher.system.process import format_command
 
 _RECENT_POLL_WITHIN = timedelta(hours=1)
 _INSTALL_COMMAND = "watcher agent install"
-_LARGE_BYTES = 512 * 2**20
 _LOW_DISK_BYTES = 64 * 2**20
 _TOLERATED_OFFSET = timedelta(seconds=30)
 _FAILING_OFFSET = timedelta(minutes=5)
@@ -128,10 +126,6 @@ def check_database(context: DoctorContext) -> Iterator[Finding]:
         yield warn(DATABASE_FILE_NAME, "there is none yet: nothing was ever polled", "watcher check")
     else:
         yield _check_store_error(context.store_error, path)
-    for copy in sorted(context.paths.state_dir.glob(f"{DATABASE_FILE_NAME}.damaged-*")):
-        if not copy.name.endswith(("-wal", "-shm")):
-            message = f"{copy.name} was damaged and set aside; history before it is lost"
-            yield warn(DATABASE_FILE_NAME, message, format_remove_command(copy, "*"))
     yield from _check_disk(context.paths.state_dir)
 
 
@@ -145,8 +139,6 @@ def _check_store_error(error: str, path: Path) -> Finding:
 
 def _check_size(path: Path, store: Store) -> Finding:
     size = sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}-wal")) if each.exists())
-    if size > _LARGE_BYTES:
-        return warn(DATABASE_FILE_NAME, f"intact, but unusually large: {_format_bytes(size)}", "report it, please")
     windows = formatting.format_amount(len(store.readings.load_series()), "windows")
     return ok(DATABASE_FILE_NAME, f"intact, {_format_bytes(size)}, history of {windows}")
 
@@ -165,10 +157,7 @@ def _check_disk(folder: Path) -> Iterator[Finding]:
 
 
 def _format_bytes(count: int) -> str:
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
+    return f"{count / 2**20:,.1f} MiB"
 
 
 # --- network ----------------------------------------------------------------------------------------------------------
@@ -231,28 +220,13 @@ def _check_folder(path: Path, name: str, create_command: str, *, writable: bool 
 
 
 def _check_config_files(paths: Paths) -> Iterator[Finding]:
+    """Files that cannot be read, or that others can write, are mistakes of the config."""
     if paths.config_file.exists():
         yield _check_private(paths.config_file, "600")
-        yield from _check_write_problem(paths.config_file)
-    try:
-        files = paths.list_rule_files()
-    except OSError:
-        yield fail(str(paths.rules_dir), "cannot be read", format_grant_command(paths.rules_dir, "u+rx"))
-        return
-    for path in paths.list_conflicted_copies():
-        message = "a copy that a sync tool has set aside; it is left out: compare it with the other"
-        yield warn(str(path), message, format_remove_command(path))
-    for path in files:
-        if not has_access(path, os.R_OK):
-            yield fail(str(path), "cannot be read", format_grant_command(path, "u+r"))
-        yield from _check_write_problem(path)
-
-
-def _check_write_problem(path: Path) -> Iterator[Finding]:
-    problem = find_write_problem(path)
-    if problem is not None:
-        message, _, cure = problem.rpartition(": ")
-        yield fail(str(path), message, cure)
+    with suppress(OSError):
+        for path in paths.list_conflicted_copies():
+            message = "a copy that a sync tool has set aside; it is left out: compare it with the other"
+            yield warn(str(path), message, format_remove_command(path))
 
 
 def _check_private(path: Path, mode: str) -> Finding:
@@ -330,11 +304,9 @@ def format_list_command(path: Path, platform: str = sys.platform) -> str:
     return format_command(*words, platform=platform)
 
 
-def format_remove_command(path: Path, ending: str = "", platform: str = sys.platform) -> str:
-    """The command that removes a file; `*` as ending: and every file whose name begins so."""
-    if platform == "win32":
-        return format_command("del", f"{path}{ending}", platform=platform)
-    return f"{format_command('rm', path, platform=platform)}{ending}"
+def format_remove_command(path: Path, platform: str = sys.platform) -> str:
+    """The command that removes a file."""
+    return format_command("del" if platform == "win32" else "rm", path, platform=platform)
 
 
 def format_grant_command(path: Path, mode: str, platform: str = sys.platform) -> str:
@@ -374,21 +346,8 @@ def _check_offset(offset: timedelta, ago: str) -> Finding:
 
 def check_local_time_zone(context: DoctorContext, local_zone: tzinfo | None = None) -> Iterator[Finding]:
     """The zone of quiet hours and `active` intervals."""
-    named = context.host_info.env.get("TZ", "").removeprefix(":")
-    if "/" in named and not named.startswith("/") and not _is_known_zone(named):  # other forms need no zone database
-        message = f"TZ={named} is not a time zone that this machine knows, so all times are in UTC"
-        yield warn("zone", message, "correct TZ, or install the time zone database (tzdata)")
-        return
     here = context.now.astimezone(local_zone or LocalZone())
     routing = None if context.config is None else context.config.routing
     quiet_zone = routing.formatter.tz if routing is not None and routing.quiet_hours is not None else None
     hours = "" if quiet_zone is None or isinstance(quiet_zone, LocalZone) else f"; quiet hours are in {quiet_zone}"
     yield ok("zone", f"{here.tzname()}, UTC{here:%z}, so it is {here:%H:%M} now{hours}")
-
-
-def _is_known_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
