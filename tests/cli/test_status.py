@@ -6,13 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.cli.conftest import Home
-from watcher.cli import status
-from watcher.status.document import read_status
 from watcher.storage.store import Store
 from watcher.system.lock import Lock
 
@@ -155,17 +153,6 @@ def test_a_daemon_that_was_killed_does_not_count_as_running(empty_home):
     assert lock.acquire()
     assert "watching in the background" in empty_home.watcher("status").stdout
     lock.release()
-
-
-def test_a_refresh_names_the_providers_that_were_not_polled_again(served, capsys):
-    document = read_status(served.paths.state_dir, now=datetime.now(UTC))
-    answered = [each for each in document.providers if each.ok]
-    status._report_unpolled(document, None)
-    status._report_unpolled(document, min(each.fetched_at for each in answered))
-    assert capsys.readouterr().err == ""
-    status._report_unpolled(document, max(each.fetched_at for each in answered) + timedelta(seconds=1))
-    names = ", ".join(each.provider_name for each in answered)
-    assert capsys.readouterr().err == f"read a moment ago, so not polled again yet: {names}\n"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")

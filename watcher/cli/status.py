@@ -14,7 +14,7 @@ from msgspec import structs
 
 from watcher.cli import BAR_FORMATS, EXIT_INTERRUPTED, completion, status_bar
 from watcher.cli.context import find_paths, load_effective_config, open_store, parse_with_providers
-from watcher.cli.output import echo_error, get_output_width
+from watcher.cli.output import get_output_width
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.model import Series
@@ -93,11 +93,10 @@ def status(  # noqa: PLR0913 - one argument an option
     selectors = parse_selectors(series)
     if template is not None:
         _validate_template(template)
-    own, refreshed_at = find_paths(), None
+    own = find_paths()
     if refresh:
         from watcher.cli.check import refresh as poll  # noqa: PLC0415 - the daemon's modules, only where it polls
 
-        refreshed_at = clock.utc_now()
         poll(own)
     if bar_format:
         status_bar.print_status_line(bar_format)
@@ -115,18 +114,7 @@ def status(  # noqa: PLR0913 - one argument an option
         return _watch(own, selectors)
     else:
         _print_selected(create_console(), document, selectors, own)
-        _report_unpolled(select_windows(document, selectors), refreshed_at)
     return 0
-
-
-def _report_unpolled(document: StatusDocument, refreshed_at: datetime | None) -> None:
-    """Name the providers whose shortest interval kept a refresh from polling them."""
-    if refreshed_at is None:
-        return
-    found = [each for each in document.providers if each.ok and each.fetched_at and each.fetched_at < refreshed_at]
-    if found:
-        names = dict.fromkeys(each.provider_name or each.provider for each in found)
-        echo_error(f"read a moment ago, so not polled again yet: {', '.join(names)}")
 
 
 def _require_one_format(formats: dict[str, bool]) -> None:
