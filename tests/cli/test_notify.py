@@ -51,7 +51,7 @@ def test_a_channel_that_is_not_there_is_a_usage_error_that_helps():
     assert select_channels(channels, None) == channels
     assert select_channels(channels, "team") == {"team": TEAM}
     for name, words in (
-        ("taem", "no channel is called taem; did you mean team?"),
+        ("taem", "no channel is called `taem`; did you mean `team`?"),
         ("zzzzzz", "there are: desktop, team"),
     ):
         with pytest.raises(UsageError) as refusal:

@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -24,7 +23,7 @@ from watcher.cli import (
     EXIT_USAGE,
 )
 from watcher.cli.output import echo_error, get_output_width, wrap_line
-from watcher.errors import ConfigError, NoReadingsError, TooNewError, UsageError, WatcherError
+from watcher.errors import ConfigError, NoReadingsError, TooNewError, UsageError, WatcherError, find_place
 
 _EXIT_CODES_BY_ERROR = {
     ConfigError: EXIT_CONFIG,
@@ -169,12 +168,9 @@ def describe_usage_error(error: click.ClickException) -> str:
 
 def describe_defect(error: Exception) -> str:
     """A defect in one line: what, where, what to do. The error's own text is left out: it may contain a secret."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "watcher" in Path(frame.filename).parts] or list(frames)
-    where = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     return (
-        f"watcher {__version__}: this is a defect ({type(error).__name__}{where}). Run it again with `watcher -v ...`"
-        f" and report what it prints: {ISSUES_URL}"
+        f"watcher {__version__}: this is a defect ({type(error).__name__} at {find_place(error)}). Run it again with"
+        f" `watcher -v ...` and report what it prints: {ISSUES_URL}"
     )
 
 

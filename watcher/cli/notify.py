@@ -21,7 +21,7 @@ from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import DeliveryOutcome, Message, Severity
 from watcher.core.redaction import Redactor
 from watcher.core.routing import messages
-from watcher.core.rules.diagnostics import find_close_match
+from watcher.core.rules.diagnostics import suggest_word
 from watcher.delivery import dispatcher
 from watcher.errors import ConfigError, UsageError
 from watcher.notifiers import NOTIFIERS, Channel
@@ -100,9 +100,8 @@ def select_channels(channels: Mapping[str, Channel], name: str | None) -> Mappin
     if name is None:
         return channels
     if name not in channels:
-        meant = find_close_match(name, tuple(channels))
-        hint = f"did you mean {meant}?" if meant else f"there are: {', '.join(channels)}"
-        raise UsageError(f"no channel is called {name}; {hint}")
+        hint = suggest_word(name, tuple(channels), f"there are: {', '.join(channels)}")
+        raise UsageError(f"no channel is called `{name}`; {hint}")
     return {name: channels[name]}
 
 
