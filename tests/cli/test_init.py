@@ -46,8 +46,8 @@ def test_it_says_where_it_found_what_and_what_to_do_about_the_rest(empty_home):
     path = login(empty_home)
     done = empty_home.watcher("init")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"  Claude          found in OpenCode: {path}\n" in done.stdout
-    assert "  Codex           not found; run `codex` once\n" in done.stdout
+    assert f"  Claude          login: OpenCode ({path})\n" in done.stdout
+    assert "  Codex           no login; run `codex` once\n" in done.stdout
     assert "secret-token" not in done.stdout
     assert done.stdout.endswith(
         "Next:\n"
@@ -94,9 +94,7 @@ def test_options_do_each_step_without_a_terminal(serving, tmp_path):
     assert plugin.read_text() == f"#!/bin/sh\nexec {sys.executable} -m watcher status --format swiftbar\n"
     assert f"kept, it was there already: {plugin}" in serving.watcher("init", "--menu-bar").stdout
     plugin.write_text("#!/bin/sh\necho mine\n")
-    refused = serving.watcher("init", "--menu-bar")
-    assert refused.returncode == 1
-    assert f"not written, another file is there: {plugin}" in refused.stdout
+    assert f"kept, it was there already: {plugin}" in serving.watcher("init", "--menu-bar").stdout
     assert plugin.read_text() == "#!/bin/sh\necho mine\n"
 
 
@@ -191,23 +189,22 @@ def test_a_login_in_the_place_that_the_config_names_is_found(empty_home, tmp_pat
     login(empty_home).rename(elsewhere)
     empty_home.paths.config_dir.mkdir(parents=True)
     empty_home.paths.config_file.write_text(f"[providers.claude]\ncredentials = '{elsewhere}'\n")
-    assert f"  Claude          found in OpenCode: {elsewhere}\n" in empty_home.watcher("init").stdout
+    assert f"  Claude          login: OpenCode ({elsewhere})\n" in empty_home.watcher("init").stdout
 
 
-def test_a_mistake_in_the_config_is_reported_and_no_obstacle(empty_home):
+def test_a_mistake_in_the_config_is_reported_first(empty_home):
     empty_home.paths.config_dir.mkdir(parents=True)
     empty_home.paths.config_file.write_text("[poll]\nevry = 1\n")
     done = empty_home.watcher("init")
-    assert done.returncode == 0
+    assert (done.returncode, done.stdout) == (78, "")
     assert "config.toml:2:1: unknown key `evry`; did you mean `every`?" in done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(empty_home, tmp_path):
     (tmp_path / "file").touch()
     done = empty_home.watcher("init", WATCHER_CONFIG_DIR=str(tmp_path / "file"))
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"cannot write {tmp_path / 'file' / 'config.toml'}: ")
-    assert done.stderr.endswith("; make the folder writable or set WATCHER_CONFIG_DIR\n")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.startswith(f"{tmp_path / 'file' / 'rules'}:1:1: cannot be read: Not a directory")
 
 
 def run_in_terminal(home, *answers):

@@ -18,7 +18,8 @@ from watcher.cli.check import check
 from watcher.cli.config import format_schema
 from watcher.cli.context import create_private_file, load_effective_config
 from watcher.cli.notify import test
-from watcher.cli.output import echo_error, echo_wrapped, format_toml, get_output_width, wrap_line
+from watcher.cli.output import echo_wrapped, format_toml, get_output_width, wrap_line
+from watcher.cli.providers import describe_login
 from watcher.config import json_schema
 from watcher.config.file import MAX_FILE_BYTES
 from watcher.config.secrets import is_reference
@@ -28,10 +29,8 @@ from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
 from watcher.doctor import DesktopUnavailableError
 from watcher.doctor.context import describe_desktop
-from watcher.errors import ConfigError, UsageError, WatcherError
+from watcher.errors import UsageError, WatcherError
 from watcher.notifiers import NOTIFIERS
-from watcher.polling.fetch import find_logins
-from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import read_status
 from watcher.system import environment, paths
@@ -117,11 +116,12 @@ def init(  # noqa: PLR0913 - what the command takes
     \b
     Exit code:  0  done
                 1  something that you wanted could not be done; its line says why
+               78  the config has a mistake, or cannot be read
     """
     host_info = environment.read_host_info()
     own = paths.resolve_paths(host_info.env, host_info.home)
     can_ask = is_interactive() and not is_confirmed
-    has_login = _report_logins(host_info, own)
+    has_login = _report_logins(host_info)
     sends = _write_files(host_info, own, dict(map(_parse_channel, given)), can_ask=can_ask)
     if not has_login:
         _echo_paragraph("No login was found: sign in to one of the tools first, then run `watcher init` again.")
@@ -169,13 +169,16 @@ def _poll(context: click.Context, own: Paths) -> bool:
     return any(account.ok for account in accounts)
 
 
-def _report_logins(host_info: HostInfo, own: Paths) -> bool:
+def _report_logins(host_info: HostInfo) -> bool:
     """Print the logins of each provider; returns whether there is one."""
+    settings, has_login = load_effective_config().providers, False
     click.echo("Logins:")
-    rows = list(describe_logins(host_info, _load_overrides(own)))
-    for name, text, _ in rows:
-        click.echo("\n".join(wrap_line(f"  {name:15} {text}", get_output_width(), indent=18)))
-    return any(is_found for _, _, is_found in rows)
+    for provider in PROVIDERS.values():
+        is_on, why = describe_login(provider, settings[provider.id], host_info)
+        has_login = has_login or is_on
+        if is_on or provider.is_common:
+            click.echo("\n".join(wrap_line(f"  {provider.name:15} {why}", get_output_width(), indent=18)))
+    return has_login
 
 
 def _write_files(host_info: HostInfo, own: Paths, channels: Mapping[str, str], *, can_ask: bool) -> bool:
@@ -225,31 +228,6 @@ def find_desktop_problem(host_info: HostInfo) -> str:
 def is_interactive() -> bool:
     """Whether stdin and stdout are a terminal."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
-
-
-def describe_logins(host_info: HostInfo, overrides: dict[str, Overrides]) -> Iterator[tuple[str, str, bool]]:
-    """For each provider: its name, what was found and where, and whether that is a login."""
-    for provider in PROVIDERS.values():
-        found = find_logins(provider, host_info, overrides.get(provider.id))
-        for credential in found.credentials:
-            who = f" ({credential.account_name})" if credential.account_name else ""
-            where = f": {credential.path}" if credential.path else ""
-            yield provider.name, f"found in {credential.source_name}{who}{where}", True
-        for failure in found.failures:
-            yield provider.name, failure.message, False
-        if not found.credentials and not found.failures and provider.is_common:
-            yield provider.name, f"not found; {provider.sign_in_hint}", False
-
-
-def _load_overrides(paths: Paths) -> dict[str, Overrides]:
-    """The overrides in the config; none if there is no readable config."""
-    if not may_exist(paths.config_file):
-        return {}
-    try:
-        return {name: settings.overrides for name, settings in load_effective_config().providers.items()}
-    except ConfigError as error:
-        echo_error(f"The config has a mistake, so only the usual places are searched:\n{error}\n")
-        return {}
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -322,19 +300,18 @@ _PLUGIN_MARK = "-m watcher status --format swiftbar"
 
 
 def _install_plugin(path: Path) -> bool:
-    """Write the plugin file; False where another file is there or it cannot be written."""
+    """Write the plugin file; False where it cannot be written. A file of that name stays as it is."""
     text = f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {_PLUGIN_MARK}\n"
     try:
         create_private_file(path, text)
         path.chmod(0o700)
     except FileExistsError:
-        is_ours = _PLUGIN_MARK in path.read_text("utf-8", "replace")
-        click.echo(f"  {'kept, it was there already' if is_ours else 'not written, another file is there'}: {path}")
-        return is_ours
+        click.echo(f"  kept, it was there already: {path}")
     except OSError as error:
         click.echo(f"  cannot write {path}: {error.strerror}")
         return False
-    click.echo(f"  written: {path}")
+    else:
+        click.echo(f"  written: {path}")
     return True
 
 

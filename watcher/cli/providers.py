@@ -19,7 +19,7 @@ from watcher.core.formatting import format_amount, format_duration, format_perce
 from watcher.core.model import PollFailure, Reading, Request, Response, Snapshot
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import Diagnostic, format_diagnostics, sanitize_for_terminal, suggest_word
-from watcher.credentials import Credential
+from watcher.credentials import Credential, HostInfo
 from watcher.errors import ConfigError, ProviderError, ShapeChangedError, UsageError
 from watcher.polling import fetch
 from watcher.providers import Provider, registry
@@ -67,20 +67,28 @@ def list_command() -> None:
         echo(line.rstrip())
 
 
-def _describe_provider(provider: Provider, settings: ProviderSettings, host_info: Any) -> tuple[str, ...]:
-    every = format_duration(settings.pace.every)
+def _describe_provider(provider: Provider, settings: ProviderSettings, host_info: HostInfo) -> tuple[str, ...]:
+    is_on, why = describe_login(provider, settings, host_info)
     asked = [fetch.replace_origin(url, settings.base_url) for url in provider.addresses]
     asks = ", ".join(asked) or ("" if provider.path else "a database on this machine")
+    return provider.id, "on" if is_on else "off", why, format_duration(settings.pace.every), asks
+
+
+def describe_login(provider: Provider, settings: ProviderSettings, host_info: HostInfo) -> tuple[bool, str]:
+    """Whether a provider is polled, and why: its logins and where they are, or what to do."""
     if settings.enabled is False:
-        return provider.id, "off", "switched off in the config", every, asks
+        return False, "switched off in the config"
     found = fetch.find_logins(provider, host_info, settings.overrides)
     if found.credentials:
-        places = (f"{each.source_name} ({each.path})" for each in found.credentials)
-        return provider.id, "on", f"login: {sanitize_for_terminal(', '.join(dict.fromkeys(places)), 200)}", every, asks
+        places = (
+            f"{each.source_name} ({', '.join(filter(None, (each.account_name, each.path)))})"
+            for each in found.credentials
+        )
+        return True, f"login: {sanitize_for_terminal(', '.join(dict.fromkeys(places)), 200)}"
     if found.failures:
-        return provider.id, "off", sanitize_for_terminal(found.failures[0].message, 300), every, asks
+        return False, sanitize_for_terminal(found.failures[0].message, 300)
     searched = f" in {', '.join(provider.token_places)}" if provider.token_places else f"; {provider.sign_in_hint}"
-    return provider.id, "off", f"no login{searched}", every, asks
+    return False, f"no login{searched}"
 
 
 # --- check ------------------------------------------------------------------------------------------------------------
