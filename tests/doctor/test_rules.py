@@ -69,11 +69,11 @@ def test_before_the_first_answer_nothing_is_unreachable(host):
     assert list(config.check_unreachable_rules(host.context())) == []
 
 
-def test_duplicate_names_are_a_subject_of_their_own(host):
+def test_duplicate_names_are_mistakes(host):
     host.config(rule("a", "claude > 80%") + rule("a", "claude > 90%") + rule("b", "claude > 2h"))
     found = list(config.check_config(host.context()))
-    assert [each.subject for each in found] == ["names", "config"]
-    assert "this name is taken by the rule in line 1" in one(found, "names").message
+    assert [each.subject for each in found] == ["config", "config"]
+    assert "this name is taken by the rule in line 1" in found[0].message
     assert {each.verdict.value for each in found} == {"fail"}
     assert {each.cure for each in found} == {"watcher rules check"}
 
@@ -81,21 +81,21 @@ def test_duplicate_names_are_a_subject_of_their_own(host):
 def test_names_are_compared_over_all_files(host):
     host.paths.rules_dir.mkdir()
     (host.paths.rules_dir / "more.toml").write_text(rule("session", "claude > 80%"))
-    assert "this name is taken" in one(config.check_config(host.context()), "names").message
+    assert "this name is taken" in one(config.check_config(host.context()), "config").message
 
 
 def test_valid_rules_are_counted(host):
-    assert summarize(config.check_config(host.context())) == [("names", "ok", "1 rule from 1 file, all names unique")]
+    assert summarize(config.check_config(host.context())) == [("rules", "ok", "1 rule from 1 file, all names unique")]
 
 
 def test_without_a_config_the_rules_that_ship_are_in_force(host):
     host.paths.config_file.unlink()
     found = list(config.check_config(host.context()))
     assert (found[0].verdict, found[0].cure) == ("warn", "watcher init")
-    assert one(found, "names").verdict == "ok"
+    assert one(found, "rules").verdict == "ok"
 
 
 @pytest.mark.parametrize("text", ["", "[poll]\nevery = '5m'\n"])
 def test_no_rules_at_all_are_a_failure(host, text):
     host.config(text)
-    assert one(config.check_config(host.context()), "names").message == "there are no rules, so no alert is ever sent"
+    assert one(config.check_config(host.context()), "rules").message == "there are no rules, so no alert is ever sent"

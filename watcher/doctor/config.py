@@ -23,25 +23,24 @@ from watcher.system.paths import may_exist
 from watcher.system.process import format_command
 
 _PERCENT_FIELD_BY_COUNT = {"used": "used_percent", "remaining": "remaining_percent", "limit": ""}
-_DUPLICATE_NAME_TEXT = "this name is taken"
 
 
 def check_config(context: DoctorContext) -> Iterator[Finding]:
-    """Every mistake with its place; duplicate names are a subject of their own."""
+    """Every mistake with its place, duplicate names among them."""
     config = context.config
     if config is None:
         for line in context.config_error.splitlines():
             if line and not line[0].isspace():
-                yield fail("names" if _DUPLICATE_NAME_TEXT in line else "config", line, "watcher rules check")
+                yield fail("config", line, "watcher rules check")
         return
     if not may_exist(context.paths.config_file):
         yield warn("config", "there is no config.toml: the default rules notify the desktop", "watcher init")
     if not config.rules:
-        yield fail("names", "there are no rules, so no alert is ever sent", "watcher rules add")
+        yield fail("rules", "there are no rules, so no alert is ever sent", "watcher rules add")
         return
     rules = formatting.format_amount(len(config.rules), "rules")
     files = formatting.format_amount(len({rule.path for rule in config.rules}), "files")
-    yield ok("names", f"{rules} from {files}, all names unique")
+    yield ok("rules", f"{rules} from {files}, all names unique")
     for advice in find_advice(config.rules):
         yield warn("conditions", advice, "watcher rules check")
 
@@ -172,32 +171,29 @@ def _check_deliveries(name: str, context: DoctorContext, test_command: str) -> F
 
 def _check_alertmanagers(channel: Channel, context: DoctorContext) -> Iterator[Finding]:
     """Whether each Alertmanager is ready, and its version."""
-    settings = channel.settings
+    settings, ready_path = channel.settings, "/-/ready"
     for url in settings.urls:
-        base, address = url.rstrip("/"), format_receiver(url)
+        base, name = url.rstrip("/"), f"Alertmanager {format_receiver(url)}"
         try:
-            ready = context.send(Request(url=f"{base}/-/ready", headers=settings.headers, timeout_s=_READY_TIMEOUT_S))
-            status = context.send(
-                Request(url=f"{base}/api/v2/status", headers=settings.headers, timeout_s=_READY_TIMEOUT_S)
+            ready, status = (
+                context.send(Request(url=base + path, headers=settings.headers, timeout_s=_READY_TIMEOUT_S))
+                for path in (ready_path, "/api/v2/status")
             )
+            problem = "" if ready.status == HTTPStatus.OK else f"not ready: answered {format_status(ready.status)}"
         except ProviderError as error:
-            message = f"Alertmanager {address}: {format_error(url, error)}"
-            yield fail(channel.name, message, format_command("curl", f"{base}/-/ready"))
-            continue
-        bad = next((each for each in (ready, status) if each.status != HTTPStatus.OK), None)
-        if bad is not None:
-            what = "is not ready" if bad is ready else "does not have API v2"
-            message = f"Alertmanager {address} {what}: answered {format_status(bad.status)}"
-            yield fail(channel.name, message, format_command("curl", f"{base}/-/ready"))
+            problem = format_error(url, error)
+        if problem:
+            yield fail(channel.name, f"{name}: {problem}", format_command("curl", base + ready_path))
             continue
         info = get_json_field(status.body, "versionInfo")
         version = info.get("version") if isinstance(info, dict) else None
-        name = f"Alertmanager {formatting.clean_text(version, 20)}" if isinstance(version, str) else "Alertmanager"
+        if isinstance(version, str):
+            name += f", version {formatting.clean_text(version, 20)},"
         if settings.headers and base.startswith("http://") and not is_loopback_url(base):
-            message = f"{name} at {address} is ready, but `headers` go there unencrypted"
+            message = f"{name} is ready, but `headers` go there unencrypted"
             yield warn(channel.name, message, f"use https:// in `urls` of [channels.{channel.name}]")
         else:
-            yield ok(channel.name, f"{name} at {address} is ready")
+            yield ok(channel.name, f"{name} is ready")
 
 
 def find_used_channels(config: Config) -> frozenset[str]:

@@ -153,7 +153,8 @@ def _check_token_secrets(context: DoctorContext) -> Iterator[Finding]:
 def check_answers(context: DoctorContext) -> Iterator[Finding]:
     """The last answer of every account that was polled, and every login that was not."""
     if context.status.config_error:
-        yield _check_config_error(context, context.status.config_error.splitlines()[0])
+        message = f"the last poll refused the config: {context.status.config_error.splitlines()[0]}"
+        yield (warn if context.config else fail)("config", message, "watcher rules check, then watcher check")
     order = list(PROVIDERS)
     present = [each for each in context.status.providers if each.provider in order]  # a provider's file may be gone
     for account in sorted(present, key=lambda each: order.index(each.provider)):
@@ -168,14 +169,6 @@ def check_answers(context: DoctorContext) -> Iterator[Finding]:
 
 def _describe_addresses(provider: Provider) -> str:
     return f"; its login will go to {', '.join(provider.addresses)}" if provider.addresses else ""
-
-
-def _check_config_error(context: DoctorContext, first_line: str) -> Finding:
-    if context.holder_pid is not None:
-        return fail("config", f"the daemon still uses an older config: {first_line}", "watcher rules check")
-    if context.config is None:
-        return fail("config", f"nothing is polled with this config: {first_line}", "watcher rules check")
-    return warn("config", f"the last poll refused the config, which is valid now: {first_line}", "watcher check")
 
 
 def _check_account(account: AccountStatus, now: datetime) -> Finding:
