@@ -162,7 +162,7 @@ def test_without_a_saved_answer_the_server_is_asked(home):
         ),
         pytest.param(
             ("acme", "--body", "/dev/null"),
-            "--body: cannot read /dev/null: not a regular file",
+            "--body: /dev/null is not JSON",
             marks=pytest.mark.posix,
         ),
     ],

@@ -1,7 +1,6 @@
 """`watcher providers`: every provider, and the way to write one as a file: its mistakes, its readings."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -27,11 +26,9 @@ from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import build_window_status
 from watcher.status.document import format_json
 from watcher.system import clock, environment
-from watcher.system.files import read_file
 from watcher.system.paths import list_toml_files
 
 if TYPE_CHECKING:
-    from watcher.providers.declared import Answer
     from watcher.providers.definition import Definition, Value
 
 SCHEMA_NAME = "watcher.readings.v1"
@@ -133,12 +130,7 @@ def _complete_tested(context: click.Context, parameter: click.Parameter, incompl
 
 @providers.command("test", short_help="The readings that a provider makes of an answer.")
 @click.argument("file_or_id", shell_complete=_complete_tested)
-@click.option(
-    "--body",
-    metavar="FILE",
-    type=click.Path(),
-    help="A saved answer (JSON); `-` reads it from stdin. Else it is asked.",
-)
+@click.option("--body", metavar="FILE", help="A saved answer (JSON); `-` is stdin. Else it is asked.")
 @click.option("--json", "as_document", is_flag=True, help=f"One JSON object ({SCHEMA_NAME}).")
 def test_command(file_or_id: str, body: str | None, *, as_document: bool) -> int:
     """Show the readings that a provider makes of a saved answer, or of a real one, and where each value is from.
@@ -161,10 +153,10 @@ def test_command(file_or_id: str, body: str | None, *, as_document: bool) -> int
     elif definition is None:
         raise UsageError(f"--body: {provider.id} is built in; its answers are tested by the program itself")
     else:
-        send = _replay(definition, _load_body(body, definition), now, answers)
+        send = _replay(definition, _load_answers(body, definition, now))
         variables = _NamedVariables()
         login = Credential(provider=provider.id, source_name="test", path="test", token="test", extra=variables)  # noqa: S106 - no login is needed
-        outcome = _poll_account(provider, login, send, base_url=None)
+        outcome = _poll_account(provider, login, send, answers, base_url=None)
     if as_document:
         click.echo(format_json(_make_document(provider, outcome, now)))
     elif isinstance(outcome, Snapshot):
@@ -203,13 +195,11 @@ def _find_provider(text: str) -> Provider:
     return registry.make_provider(definition, str(path))
 
 
-def _load_body(name: str, definition: "Definition") -> dict[str, "Answer"]:
+def _load_answers(name: str, definition: "Definition", now: datetime) -> dict[str, Response]:
     """Request -> its saved answer."""
-    from watcher.providers.declared import Answer  # noqa: PLC0415 - jmespath: only where such a file is
-
     try:
-        data = sys.stdin.buffer.read(MAX_BODY_BYTES) if name == "-" else read_file(Path(name), MAX_BODY_BYTES)
-        content = json.loads(data)
+        with click.open_file(name, "rb") as file:
+            content = json.loads(file.read(MAX_BODY_BYTES))
     except OSError as error:
         raise UsageError(f"--body: cannot read {name}: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -222,24 +212,20 @@ def _load_body(name: str, definition: "Definition") -> dict[str, "Answer"]:
         has_headers = isinstance(value, dict) and value and set(value) <= {"headers", "body"}
         whole = value if has_headers else {"body": value}
         headers = {str(key).lower(): str(text) for key, text in (whole.get("headers") or {}).items()}
-        answers[request] = Answer(whole.get("body"), headers)
+        data = json.dumps(whole.get("body")).encode()
+        answers[request] = Response(status=200, headers=headers, body=data, received_at=now)
     return answers
 
 
-def _replay(
-    definition: "Definition", saved: dict[str, "Answer"], now: datetime, answers: list[Response]
-) -> Callable[[Request], Response]:
+def _replay(definition: "Definition", saved: dict[str, Response]) -> Callable[[Request], Response]:
     """Gives each request, in order, its saved answer."""
     names = iter([each.name for each in definition.request])
 
     def send(_request: Request) -> Response:
         name = next(names)
         if name not in saved:
-            answers.append(Response(status=0, received_at=now))
             raise ShapeChangedError(f"{definition.name}: the saved answer has none for the request `{name}`")
-        body, headers = saved[name]
-        answers.append(Response(status=200, headers=headers, body=json.dumps(body).encode(), received_at=now))
-        return answers[-1]
+        return saved[name]
 
     return send
 
@@ -254,32 +240,33 @@ def _poll(provider: Provider, answers: list[Response]) -> Snapshot | PollFailure
         message = f"{provider.name}: no login found; {provider.sign_in_hint}"
         return failure or PollFailure(provider=provider.id, at=clock.utc_now(), kind="not_signed_in", message=message)
 
-    def send(request: Request) -> Response:
-        try:
-            answers.append(surroundings.send(request))
-        except ProviderError:
-            answers.append(Response(status=0, received_at=clock.utc_now()))
-            raise
-        return answers[-1]
-
     base_url = None if settings is None else settings.base_url
     insecure = provider.insecure or (settings is not None and settings.insecure)
-    return _poll_account(provider, found.credentials[0], send, base_url=base_url, insecure=insecure)
+    login, send = found.credentials[0], surroundings.send
+    return _poll_account(provider, login, send, answers, base_url=base_url, insecure=insecure)
 
 
-def _poll_account(
+def _poll_account(  # noqa: PLR0913 - what a poll depends on
     provider: Provider,
     login: Credential,
     send: Callable[[Request], Response],
+    answers: list[Response],
     *,
     base_url: str | None,
     insecure: bool = True,
 ) -> Snapshot | PollFailure:
+    """One poll; `answers` gets the answer of each request, one with the status 0 for a request that failed."""
+
+    def send_and_record(request: Request) -> Response:
+        answers.append(Response(status=0, received_at=clock.utc_now()))
+        answers[-1] = send(request)
+        return answers[-1]
+
     return fetch.poll_account(
         provider,
         login,
         now=clock.utc_now,
-        send=send,
+        send=send_and_record,
         read_database=environment.create_environment().read_database,
         provider_state={},
         base_url=base_url,
