@@ -72,7 +72,7 @@ class DoctorContext(Struct, frozen=True, kw_only=True):
     status: StatusDocument  # empty without a database
     holder_pid: int | None  # the running daemon's process id; None: no daemon runs; 0: not known
     manager: Manager | None  # None: no login item on this system
-    agent_item: LoginItem | None
+    agent_item: LoginItem
     send: Callable[[Request], Response]
     query_desktop: Callable[[], str]  # describes the notification service; raises `DesktopUnavailableError`
 

@@ -4,15 +4,14 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from watcher.agent import LoginItem, Manager
-from watcher.agent.managers import get_manager, make_login_item
+from watcher.agent.managers import MANAGERS, make_login_item
 from watcher.config import loader as configuration
 from watcher.config import secrets
 from watcher.config.loader import Config
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.doctor import DesktopUnavailableError, DoctorContext
-from watcher.errors import ConfigError, NoReadingsError, StoreError, UsageError
+from watcher.errors import ConfigError, NoReadingsError, StoreError
 from watcher.notifiers.desktop import linux, windows
 from watcher.polling import fetch
 from watcher.polling.fetch import FoundLogins
@@ -48,7 +47,6 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
     redactor.add_secrets(config.secrets if config is not None else ())
     redactor.add_secrets(_list_secrets(found_logins))
     store, store_error, never_polled = _open_store(paths, environment)
-    manager, item = _find_agent(host_info, paths)
     facts = ConfigFacts() if config is None else collect_config_facts(config)
     return DoctorContext(
         paths=paths,
@@ -62,8 +60,8 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
         never_polled=never_polled,
         status=StatusDocument(generated_at=now) if store is None else build_status(store, facts, now=now),
         holder_pid=Lock(paths.state_dir).read_holder_pid(),
-        manager=manager,
-        agent_item=item,
+        manager=MANAGERS.get(host_info.platform),
+        agent_item=make_login_item(host_info, paths.state_dir),
         send=environment.send,
         query_desktop=partial(describe_desktop, host_info),
     )
@@ -104,14 +102,6 @@ def _open_store(paths: Paths, environment: Environment) -> tuple[Store | None, s
         return store, "", False
     store.close()  # its content is not reliable, and any further read may fail
     return None, f"it is damaged ({damage[0]})", False
-
-
-def _find_agent(host_info: HostInfo, paths: Paths) -> tuple[Manager | None, LoginItem | None]:
-    try:
-        manager = get_manager(host_info.platform)
-    except UsageError:
-        return None, None
-    return manager, make_login_item(host_info, paths.state_dir)
 
 
 def describe_desktop(host_info: HostInfo) -> str:
