@@ -65,24 +65,24 @@ def test(context: click.Context, channel: str | None) -> None:
         echo_wrapped(redact(format_outcome(each, outcome)))
         if outcome.delivered is True or outcome.accepted:
             working.append(each.name)
-    _resume_working_channels(working, world.clock.now())
+    _record_tests(working, world.clock.now())
     context.exit(0 if len(working) == len(tested) else 1)
 
 
-def _resume_working_channels(names: Sequence[str], now: datetime) -> None:
-    """Delete the stops of channels that work, and signal the daemon."""
+def _record_tests(names: Sequence[str], now: datetime, config: Config | None = None) -> None:
+    """Record which channels work, for `watcher doctor`; delete their stops, and signal the daemon."""
     own = find_paths()
     if not may_exist(own.state_dir / DATABASE_FILE_NAME):
         return
 
-    def resume(store: Store) -> list[str]:
+    def record(store: Store) -> list[str]:
         for name in names:
-            store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)  # for `watcher doctor`
+            store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)
         stopped = sorted(stop.channel for stop in store.outbox.load_stops() if stop.channel in names)
         dispatcher.resume_channels(store.outbox, stopped, now)
         return stopped
 
-    resumed = change_store(own, now, resume)
+    resumed = change_store(own, now, record, config)
     if resumed:
         when = "now" if Lock(own.state_dir).signal_holder() else "by the next `watcher run` or `watcher check`"
         for name in resumed:
@@ -221,25 +221,13 @@ def add(  # noqa: PLR0913 - what the command takes
     except OSError as error:
         raise UsageError(f"cannot write {own.config_file}: {error.strerror}") from error
     present = load_effective_config()
-    _record_channel(own, name, structs.replace(config, routing=present.routing), is_tested=not no_test)
+    _record_tests([] if no_test else [name], utc_now(), structs.replace(config, routing=present.routing))
     Lock(own.state_dir).signal_holder()
     echo_wrapped(f"written: [channels.{name}] in {own.config_file}")
     default = present.routing.default
     if name not in default and not NOTIFIERS[kind].is_mirror:
         line = format_toml({"default": [*default, name]}).strip()
         click.echo(f"nothing is sent to it yet: name it under [route], such as\n  {line}")
-
-
-def _record_channel(own: Paths, name: str, config: Config, *, is_tested: bool) -> None:
-    """Record a new channel for `watcher status` and `watcher doctor`, if there is a database."""
-    now = utc_now()
-
-    def record(store: Store) -> None:
-        if is_tested:
-            store.facts.save(CHANNEL_TESTED_PREFIX + name, "taken", now)
-
-    if may_exist(own.state_dir / DATABASE_FILE_NAME):
-        change_store(own, now, record, config)
 
 
 def _parse_setting(text: str) -> tuple[str, Any]:
