@@ -23,7 +23,6 @@ from watcher.providers.registry import PROVIDERS
 from watcher.system.paths import may_exist
 
 MASK = "***"
-ENABLED_IF_FOUND = "where a login is found"
 
 
 @click.group()
@@ -40,11 +39,13 @@ def config() -> None:
 
 @config.command(short_help="Print the config in force, secrets masked.")
 def show() -> None:
-    """Print the config in force, defaults filled in and secrets masked."""
+    """Print the config in force, defaults filled in and secrets masked.
+
+    A provider without `enabled` is polled where a login is found.
+    """
     effective_config = load_effective_config(with_secrets=True)
     redact = Redactor(effective_config.secrets)
-    text = redact(format_toml(build_config_document(effective_config)))
-    click.echo(text.replace(f'enabled = "{ENABLED_IF_FOUND}"', f"# enabled {ENABLED_IF_FOUND}"))
+    click.echo(redact(format_toml(build_config_document(effective_config))))
     for path, count in Counter(rule.path for rule in effective_config.rules).items():
         click.echo(f"# {format_count(count, 'rule')} from {redact(path)}")
     click.echo("# `watcher rules list` shows them")
@@ -132,7 +133,7 @@ def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
     if overrides.get("token") is not None:
         overrides["token"] = MASK
     return {
-        "enabled": ENABLED_IF_FOUND if settings.enabled is None else settings.enabled,
+        "enabled": settings.enabled,
         "every": _format_every(settings.pace.every),
         "base_url": settings.base_url,
         "insecure": settings.insecure or None,
