@@ -22,7 +22,7 @@ from watcher.cli import (
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
 )
-from watcher.cli.output import echo_error, get_output_width, wrap_line
+from watcher.cli.output import echo_error, format_columns, get_output_width
 from watcher.errors import ConfigError, NoReadingsError, TooNewError, UsageError, WatcherError, find_place
 
 _EXIT_CODES_BY_ERROR = {
@@ -197,14 +197,12 @@ def help_command(context: click.Context, words: tuple[str, ...]) -> None:
     watcher help exit-codes
     """
     if words == ("exit-codes",):
-        _print_table(tuple((str(code), meaning) for code, meaning in EXIT_CODES))
+        _print_table([(str(code), meaning) for code, meaning in EXIT_CODES])
     elif words == ("environment",):
         _print_table(ENVIRONMENT_VARIABLES)
     else:
         context.exit(run([*words, "--help"]))
 
 
-def _print_table(rows: tuple[tuple[str, str], ...]) -> None:
-    wide = max(len(left) for left, _ in rows)
-    for left, right in rows:
-        click.echo("\n".join(wrap_line(f"{left:>{wide}}  {right}", get_output_width(), indent=wide + 2)))
+def _print_table(rows: Sequence[tuple[str, str]]) -> None:
+    click.echo("\n".join(format_columns(rows, width=get_output_width())))
