@@ -100,7 +100,7 @@ def test_whatever_is_known_is_shown(tmp_path, content, message):
 
 
 def test_invalid_json_is_reported(tmp_path):
-    assert process_input(b"{", tmp_path, NOW, {}) == "watcher: no JSON came from Claude Code"
+    assert process_input(b"{", tmp_path, NOW, {}) == "watcher: no JSON object came from Claude Code"
 
 
 def test_without_limits_nothing_is_stored(tmp_path):

@@ -44,7 +44,7 @@ def process_input(data: bytes, state_dir: Path, now: datetime, env: Mapping[str,
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
-        return "watcher: no JSON came from Claude Code"
+        content = None
     if not isinstance(content, dict):
         return "watcher: no JSON object came from Claude Code"
     limits = content.get("rate_limits")
