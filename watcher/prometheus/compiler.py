@@ -11,7 +11,6 @@ Times are relative to the instant of the reading, as in the engine.
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import time
 from string import Formatter
 from typing import Literal as Choice
 
@@ -40,14 +39,13 @@ from watcher.core.rules.ast import (
 )
 from watcher.core.rules.diagnostics import Diagnostic, TextSpan, create_diagnostic
 from watcher.core.rules.hysteresis import MIRRORED_OPERATORS, NEGATED_OPERATORS
-from watcher.core.rules.rule import Rule
+from watcher.core.rules.rule import Level, Rule
 from watcher.core.rules.time_intervals import ALL_DAYS, DAY_NAMES, TimeInterval
 from watcher.core.rules.vocabulary import Unit
 
 KEEP_UNKNOWN_S = 7 * 86400
 RULES_PER_GROUP = 10
 MAX_LABEL_LENGTH = 100
-_ACCOUNT_IDENTITY = ("provider", "account", "window", "kind")
 _CURRENCY = 'unit=~"[A-Za-z]{3}"'
 
 
@@ -57,11 +55,6 @@ class CompileOptions(Struct, frozen=True, kw_only=True):
     by: Choice["account", "instance"] = "account"
     every: str = "1m"  # Prometheus' durations
     memory: str = "15m"
-
-    @property
-    def identity(self) -> tuple[str, ...]:
-        """The labels that identify an alert."""
-        return (*_ACCOUNT_IDENTITY, "instance") if self.by == "instance" else _ACCOUNT_IDENTITY
 
 
 class CompiledAlert(Struct, frozen=True, kw_only=True):
@@ -122,7 +115,10 @@ class _RuleCompiler:
     def __init__(self, rule: Rule, options: CompileOptions) -> None:
         self._rule, self._options = rule, options
         self._is_about_silence = compile_rule(rule).is_availability_rule
-        self._id = ", ".join(options.identity)
+        self._id = "provider, account, window, kind" + (", instance" if options.by == "instance" else "")
+        self._on = f"on ({self._id})"
+        self._matchers = format_matchers(rule.subject)
+        self._observed = self._get_observed_at()
         self._notes: list[str] = []
 
     def compile(self) -> CompiledAlert:
@@ -151,105 +147,93 @@ class _RuleCompiler:
 
     # --- the latch --------------------------------------------------------------------------------------------------
 
-    def _select(self, name: str, severity: str, matchers: str = "") -> str:
-        further = f", {matchers}" if matchers else ""
-        return f"{name}{{rule={json.dumps(self._rule.name)}, severity={json.dumps(severity)}{further}}}"
+    def _select(self, name: str, severity: str) -> str:
+        return f"{name}{{rule={json.dumps(self._rule.name)}, severity={json.dumps(severity)}}}"
+
+    def _get_value(self, name: str, severity: str) -> str:
+        """The present value of a recorded series."""
+        return f"max by ({self._id}) ({self._select(name, severity)})"
 
     def _get_last_value(self, name: str, severity: str) -> str:
         """The last value of a recorded series; it survives a restart of Prometheus."""
         return f"max by ({self._id}) (last_over_time({self._select(name, severity)}[{self._options.memory}]))"
 
-    def _reduce(self, condition: str, matchers: str) -> str:
+    def _record(self, name: str, severity: str, *branches: str) -> dict[str, object]:
+        """A recorded series: of the first branch that has a value."""
+        expr = f"\nor {self._on}\n".join(f"({each})" for each in branches) if len(branches) > 1 else branches[0]
+        return {"record": name, "expr": expr, "labels": {"rule": self._rule.name, "severity": severity}}
+
+    def _reduce(self, condition: str) -> str:
         """Reduce a filter over all machines to one value for each alert: that of the newest reading."""
         if self._options.by == "instance":
             return f"max by ({self._id}) ({condition})"
-        read = f"ai_usage_window_read_timestamp_seconds{matchers}"
+        read = f"ai_usage_window_read_timestamp_seconds{self._matchers}"
         newest = f"{read} == on (provider, account, window) group_left () max by (provider, account, window) ({read})"
         if self._is_about_silence:
-            newest = f"({newest}) or ({_count_episodes(matchers)} unless on (provider, account, window) {read})"
+            newest = f"({newest}) or ({_count_episodes(self._matchers)} unless on (provider, account, window) {read})"
         return f"max by ({self._id}) (({condition}) and ({newest}))"
 
-    def _get_observed_at(self, matchers: str) -> str:
+    def _get_observed_at(self) -> str:
         """The instant of the last reading; the present for a rule about silence, which needs no reading."""
         if self._is_about_silence:
-            return f"max by ({self._id}) ({_count_episodes(matchers)} * 0 + time())"
-        return f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{matchers})"
+            return f"max by ({self._id}) ({_count_episodes(self._matchers)} * 0 + time())"
+        return f"max by ({self._id}) (ai_usage_window_read_timestamp_seconds{self._matchers})"
 
     def _compile_latch(self, index: int) -> Iterator[dict[str, object]]:
-        rule, level = self._rule, self._rule.levels[index]
-        severity, on = level.severity.value, f"on ({self._id})"
-        labels = {"rule": rule.name, "severity": severity}
-        matchers = format_matchers(rule.subject)
-        observed = self._get_observed_at(matchers)
+        rule, level, on, observed = self._rule, self._rule.levels[index], self._on, self._observed
+        severity = level.severity.value
         latch = self._get_last_value("ai_usage:rule_latch", severity)
-        when = self._reduce(self._compile_condition(level.when, clearing=False), matchers)
+        when = self._reduce(self._compile_condition(level.when, clearing=False))
         fires = f"{observed} and {on} ({when})"
         if rule.pending_for:
-            yield from self._compile_timer(index, when)
-            held = f"max by ({self._id}) ({self._select('ai_usage:rule_held_seconds', severity)})"
+            yield from self._compile_timer(level, when)
+            held = self._get_value("ai_usage:rule_held_seconds", severity)
             fires = f"{fires} and {on} ({held} >= {_format_number(rule.pending_for.total_seconds())})"
         if rule.active is not None and rule.active.tz == "UTC":
             fires = f"{_filter_active(rule.active, observed)} and {on} ({fires})"
-        others = [each.severity.value for each in rule.levels if each.severity != level.severity]
-        higher = [each.severity.value for each in rule.levels[index + 1 :]]
-        if AlertEvent.ESCALATED not in rule.on and others:
-            set_others = " or ".join(f"({self._get_last_value('ai_usage:rule_latch', each)} > 0)" for each in others)
-            fires = f"({fires}) unless {on} ({set_others})"
-        elif higher:
-            set_higher = " or ".join(
-                f"max by ({self._id}) ({self._select('ai_usage:rule_latch', each)} > 0)" for each in higher
-            )
-            fires = f"({fires}) unless {on} ({set_higher})"
+        higher = rule.levels[index + 1 :]
+        others = higher if AlertEvent.ESCALATED in rule.on else [each for each in rule.levels if each is not level]
+        if others:
+            latches = (self._get_last_value("ai_usage:rule_latch", each.severity.value) for each in others)
+            fires = f"({fires}) unless {on} ({' or '.join(f'({each} > 0)' for each in latches)})"
         clears = [self._compile_condition(each.clear, clearing=True) for each in rule.levels]
-        cleared = self._reduce(" and ".join(f"({each})" for each in clears), matchers)
+        cleared = self._reduce(" and ".join(f"({each})" for each in clears))
         branches = [
             fires,
             f"(({latch}) > 0 and {on} ({cleared})) * 0",
             f"{observed} and {on} ({latch} > 0)",
             f"{latch} > time() - {KEEP_UNKNOWN_S}",
         ]
-        episodes = f"max by ({self._id}) ({_count_episodes(matchers)})"
+        if not compile_rule(rule).resolves_on_reset:
+            yield self._record("ai_usage:rule_latch", severity, *branches)
+            return
+        episodes = f"max by ({self._id}) ({_count_episodes(self._matchers)})"
         began = self._get_last_value("ai_usage:rule_episode", severity)
-        resolves_on_reset = compile_rule(rule).resolves_on_reset
-        if resolves_on_reset:
-            branches.insert(0, f"(({latch}) > 0 and {on} ({episodes} > {on} ({began}))) * 0")
-        yield {"record": "ai_usage:rule_latch", "expr": _join_branches(branches, on), "labels": labels}
-        if resolves_on_reset:
-            firing = f"max by ({self._id}) ({self._select('ai_usage:rule_latch', severity)} > 0)"
-            yield {
-                "record": "ai_usage:rule_episode",
-                "expr": _join_branches([f"{episodes} and {on} ({firing})", f"{began} and {on} ({firing})"], on),
-                "labels": labels,
-            }
+        has_reset = f"(({latch}) > 0 and {on} ({episodes} > {on} ({began}))) * 0"
+        yield self._record("ai_usage:rule_latch", severity, has_reset, *branches)
+        firing = f"{self._get_value('ai_usage:rule_latch', severity)} > 0"
+        kept = f"{began} and {on} ({firing})"
+        yield self._record("ai_usage:rule_episode", severity, f"{episodes} and {on} ({firing})", kept)
 
-    def _compile_timer(self, index: int, when: str) -> Iterator[dict[str, object]]:
+    def _compile_timer(self, level: Level, when: str) -> Iterator[dict[str, object]]:
         """Record how long the condition has held between readings; a gap of more than three polls adds nothing."""
-        rule, level = self._rule, self._rule.levels[index]
-        severity, on, matchers = level.severity.value, f"on ({self._id})", format_matchers(rule.subject)
-        labels = {"rule": rule.name, "severity": severity}
-        observed = self._get_observed_at(matchers)
-        held = f"max by ({self._id}) ({self._select('ai_usage:rule_held_seconds', severity)})"
-        seen = f"max by ({self._id}) ({self._select('ai_usage:rule_seen_timestamp_seconds', severity)})"
-        unmet = self._reduce(self._compile_condition(level.when, clearing=False, wanted=False), matchers)
+        severity, on = level.severity.value, self._on
+        held = self._get_value("ai_usage:rule_held_seconds", severity)
+        seen = self._get_value("ai_usage:rule_seen_timestamp_seconds", severity)
+        unmet = self._reduce(self._compile_condition(level.when, clearing=False, wanted=False))
         longest = "3 * max by (provider, account) (ai_usage_account_poll_interval_seconds)"
-        step = f"({observed} - {on} {seen}) <= on (provider, account) group_left () ({longest})"
-        turned = f"max by ({self._id}) (changes({_count_episodes(matchers)}[2m]) > 0)"
-        yield {
-            "record": "ai_usage:rule_held_seconds",
-            "expr": _join_branches(
-                [
-                    f"({when}) * 0 and {on} ({turned})",
-                    f"({held} + {on} ({step})) and {on} ({when})",
-                    f"{held} and {on} ({when})",
-                    f"({when}) * 0",
-                    f"{held} unless {on} ({unmet})",
-                ],
-                on,
-            ),
-            "labels": labels,
-        }
-        seen_at = f"{observed} and {on} ({when})"
-        yield {"record": "ai_usage:rule_seen_timestamp_seconds", "expr": seen_at, "labels": labels}
+        step = f"({self._observed} - {on} {seen}) <= on (provider, account) group_left () ({longest})"
+        turned = f"max by ({self._id}) (changes({_count_episodes(self._matchers)}[2m]) > 0)"
+        yield self._record(
+            "ai_usage:rule_held_seconds",
+            severity,
+            f"({when}) * 0 and {on} ({turned})",
+            f"({held} + {on} ({step})) and {on} ({when})",
+            f"{held} and {on} ({when})",
+            f"({when}) * 0",
+            f"{held} unless {on} ({unmet})",
+        )
+        yield self._record("ai_usage:rule_seen_timestamp_seconds", severity, f"{self._observed} and {on} ({when})")
 
     def _make_alert(self, index: int) -> dict[str, object]:
         rule, level = self._rule, self._rule.levels[index]
@@ -278,7 +262,8 @@ class _RuleCompiler:
             if field not in _GO_FIELDS:
                 self._notes.append(f"`{key}` has {{{field}}}, which is not known there: a default text is used")
                 return ""
-            parts.append(_GO_FIELDS[field](spec or ""))
+            digits = re.search(r"\.(\d)", spec or "")
+            parts.append(_GO_FIELDS[field].replace("%.0f", f"%.{digits[1]}f" if digits else "%.0f"))
         return "".join(parts)
 
     # --- conditions -------------------------------------------------------------------------------------------------
@@ -370,7 +355,10 @@ class _RuleCompiler:
                     raise RefusedError("a product with a percent is not carried over; write its result", text=str(each))
 
     def _value(self, expression: Expression, selector: Selector, *, money: bool) -> str:
-        """The value as a vector with the labels of the series; a percent is a ratio."""
+        """The value as a vector with the labels of the series, or a number; a percent is a ratio."""
+        constant = self._constant(expression)
+        if constant is not None:
+            return _format_number(constant)
         match expression:
             case FieldReference():
                 return self._measure(expression, selector, money=money)
@@ -378,13 +366,8 @@ class _RuleCompiler:
                 return f"(-{self._value(operand, selector, money=money)})"
             case Arithmetic(left, operator, right):
                 self._check_products(expression)
-                sides = []
-                for side in (left, right):
-                    constant = self._constant(side)
-                    sides.append(
-                        self._value(side, selector, money=money) if constant is None else _format_number(constant)
-                    )
-                divisor = f"({sides[1]} != 0)" if operator == "/" and self._constant(right) is None else sides[1]
+                sides = [self._value(side, selector, money=money) for side in (left, right)]
+                divisor = f"({sides[1]} != 0)" if operator == "/" and not is_constant(right) else sides[1]
                 return f"({sides[0]} {operator} {divisor})"
             case _:
                 raise RefusedError("this has no equal in Prometheus", text=str(expression))
@@ -392,36 +375,31 @@ class _RuleCompiler:
     def _measure(self, reference: FieldReference, selector: Selector, *, money: bool) -> str:
         field, matchers = reference.field, format_matchers(selector)
 
-        def get(name: str) -> str:
-            metric = f"ai_usage_window_{name}{matchers}"
+        def get(name: str, further: str = "") -> str:
+            metric = f"ai_usage_window_{name}{format_matchers(selector, further)}"
             # A rule about silence may use the last known value.
             return f"last_over_time({metric}[{self._options.memory}])" if self._is_about_silence else metric
 
         if self._is_about_silence and field not in ("age", "up"):
             note = f"a value beside silence is looked for in the last {self._options.memory} only"
             self._notes += [note] if note not in self._notes else []
-        now = "time()" if self._is_about_silence else get("read_timestamp_seconds")
         if field in COUNT_FIELDS and field != "increase":  # which is not exported
-            unit = _CURRENCY if money else ""
-            metric = f"ai_usage_window_{field}{format_matchers(selector, unit)}"
-            found = f"last_over_time({metric}[{self._options.memory}])" if self._is_about_silence else metric
-            return f"max without (unit) ({found})"
+            return f"max without (unit) ({get(field, _CURRENCY if money else '')})"
+        now = "time()" if self._is_about_silence else get("read_timestamp_seconds")
+        resets_in = f"clamp_min({get('reset_timestamp_seconds')} - {now}, 0)"
         formulas = {
-            "used_percent": lambda: get("used_ratio"),
-            "remaining_percent": lambda: f"(1 - {get('used_ratio')})",
-            "resets_in": lambda: f"clamp_min({get('reset_timestamp_seconds')} - {now}, 0)",
-            "window": lambda: get("length_seconds"),
-            "age": lambda: f"(time() - ai_usage_window_quiet_since_timestamp_seconds{matchers})",
-            "rate": lambda: f"({get('burn_ratio_per_second')} * 3600)",
-            "projected": lambda: (
-                f"({get('used_ratio')} + {get('burn_ratio_per_second')}"
-                f" * clamp_min({get('reset_timestamp_seconds')} - {now}, 0))"
-            ),
-            "exhausts_in": lambda: f"clamp_min({get('exhaustion_timestamp_seconds')} - {now}, 0)",
+            "used_percent": get("used_ratio"),
+            "remaining_percent": f"(1 - {get('used_ratio')})",
+            "resets_in": resets_in,
+            "window": get("length_seconds"),
+            "age": f"(time() - ai_usage_window_quiet_since_timestamp_seconds{matchers})",
+            "rate": f"({get('burn_ratio_per_second')} * 3600)",
+            "projected": f"({get('used_ratio')} + {get('burn_ratio_per_second')} * {resets_in})",
+            "exhausts_in": f"clamp_min({get('exhaustion_timestamp_seconds')} - {now}, 0)",
         }
         if field not in formulas:
             raise RefusedError(f"`{field}` is not exported", text=str(reference))
-        return formulas[field]()
+        return formulas[field]
 
 
 def format_matchers(selector: Selector, further: str = "") -> str:
@@ -456,82 +434,49 @@ def _format_number(value: float) -> str:
     return format(value, ".15g")
 
 
-def _join_branches(branches: Sequence[str], on: str) -> str:
-    return f"\nor {on}\n".join(f"({each})" for each in branches)
-
-
 def _filter_active(interval: TimeInterval, read: str) -> str:
-    """Filter instants of readings to those in the interval, in UTC."""
-    minutes = f"(hour({read}) * 60 + minute({read}))"
-
-    def on_days(shift: int, *bounds: str) -> str:
-        inside = " and ".join(f"({minutes} {bound})" for bound in bounds) or f"({minutes})"
-        if interval.days == ALL_DAYS:
-            return inside
-        days = [(day + 1 + shift) % 7 for day in sorted(interval.days)]  # Prometheus counts from Sunday
-        listed = " or ".join(f"(day_of_week({read}) == {day})" for day in days)
-        return f"{inside} and ({listed})"
-
-    start, end = _count_minutes(interval.start), _count_minutes(interval.end)
-    if interval.start < interval.end:
-        parts = [on_days(0, f">= {start}", f"< {end}")]
-    else:
-        parts = [on_days(0, f">= {start}"), *([on_days(1, f"< {end}")] if end else [])]
-    return f"({read} and ({' or '.join(f'({each})' for each in parts)}))"
-
-
-def _count_minutes(moment: time) -> int:
-    return moment.hour * 60 + moment.minute
+    """Filter instants of readings to those in the interval, in UTC: counted from its start, as it may pass midnight."""
+    start, end = (moment.hour * 60 + moment.minute for moment in (interval.start, interval.end))
+    since = f"{read} - {start * 60}"
+    inside = f"hour({since}) * 60 + minute({since}) < {(end - start) % 1440 or 1440}"
+    if interval.days != ALL_DAYS:
+        days = [(day + 1) % 7 for day in sorted(interval.days)]  # Prometheus counts from Sunday
+        inside += f" and ({' or '.join(f'day_of_week({since}) == {day}' for day in days)})"
+    return f"({read} and ({inside}))"
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
-def _query(metric: str, shape: str) -> str:
-    """A Go template that queries a value of the alert's window (`@` in `metric`: its labels) and formats it."""
-    metric = metric.replace("@", "{provider=%q,account=%q,window=%q}")
+def _query(formula: str, shape: str) -> str:
+    """A Go template that queries a value of the alert's window (`@` in `formula`: its labels) and formats it."""
+    metric = f"max({formula})".replace("@", "{provider=%q,account=%q,window=%q}")
     asked = f"printf {json.dumps(metric)} $labels.provider $labels.account $labels.window | query"
     return f"{{{{ with {asked} }}}}{{{{ . | first | value | {shape} }}}}{{{{ else }}}}?{{{{ end }}}}"
 
 
-def _query_percent(formula: str) -> Callable[[str], str]:
-    def render(spec: str) -> str:
-        digits = re.search(r"\.(\d)", spec)
-        return _query(f"max({formula})", f'printf "%.{digits[1] if digits else 0}f"')
-
-    return render
-
-
-def _query_amount(field: str) -> Callable[[str], str]:
-    return lambda _spec: _query(f"max(ai_usage_window_{field}@)", "humanize")
-
-
-def _query_duration(formula: str) -> Callable[[str], str]:
-    return lambda _spec: _query(f"max({formula})", "humanizeDuration")
-
-
-_GO_FIELDS: dict[str, Callable[[str], str]] = {
-    "provider": lambda _spec: "{{ $labels.provider }}",
-    "account": lambda _spec: "{{ $labels.account }}",
-    "window": lambda _spec: "{{ $labels.window }}",
-    "label": lambda _spec: "{{ $labels.window }}",
-    "rule": lambda _spec: "{{ $labels.rule }}",
-    "severity": lambda _spec: "{{ $labels.severity }}",
-    "series": lambda _spec: "{{ $labels.provider }}.{{ $labels.window }}",
-    "used_percent": _query_percent("100 * ai_usage_window_used_ratio@"),
-    "remaining_percent": _query_percent("100 - 100 * ai_usage_window_used_ratio@"),
-    "rate": _query_percent("360000 * ai_usage_window_burn_ratio_per_second@"),
-    "used": _query_amount("used"),
-    "limit": _query_amount("limit"),
-    "remaining": _query_amount("remaining"),
-    "resets_in": _query_duration("ai_usage_window_reset_timestamp_seconds@ - time()"),
-    "exhausts_in": _query_duration("ai_usage_window_exhaustion_timestamp_seconds@ - time()"),
-    "resets_at": lambda _spec: _query("max(ai_usage_window_reset_timestamp_seconds@)", "humanizeTimestamp"),
-    "age": _query_duration("time() - ai_usage_window_read_timestamp_seconds@"),
+_GO_FIELDS = {
+    "provider": "{{ $labels.provider }}",
+    "account": "{{ $labels.account }}",
+    "window": "{{ $labels.window }}",
+    "label": "{{ $labels.window }}",
+    "rule": "{{ $labels.rule }}",
+    "severity": "{{ $labels.severity }}",
+    "series": "{{ $labels.provider }}.{{ $labels.window }}",
+    "used_percent": _query("100 * ai_usage_window_used_ratio@", 'printf "%.0f"'),
+    "remaining_percent": _query("100 - 100 * ai_usage_window_used_ratio@", 'printf "%.0f"'),
+    "rate": _query("360000 * ai_usage_window_burn_ratio_per_second@", 'printf "%.0f"'),
+    "used": _query("ai_usage_window_used@", "humanize"),
+    "limit": _query("ai_usage_window_limit@", "humanize"),
+    "remaining": _query("ai_usage_window_remaining@", "humanize"),
+    "resets_in": _query("ai_usage_window_reset_timestamp_seconds@ - time()", "humanizeDuration"),
+    "exhausts_in": _query("ai_usage_window_exhaustion_timestamp_seconds@ - time()", "humanizeDuration"),
+    "resets_at": _query("ai_usage_window_reset_timestamp_seconds@", "humanizeTimestamp"),
+    "age": _query("time() - ai_usage_window_read_timestamp_seconds@", "humanizeDuration"),
 }
-"""Field of a template -> function from its format to the Go equivalent."""
+"""Field of a template -> its Go equivalent; a template may ask for other digits than `%.0f`."""
 
-_DEFAULT_SUMMARY = f"{_GO_FIELDS['provider']('')} {_GO_FIELDS['window']('')} at {_GO_FIELDS['used_percent']('')} %"
+_DEFAULT_SUMMARY = f"{_GO_FIELDS['provider']} {_GO_FIELDS['window']} at {_GO_FIELDS['used_percent']} %"
 
 
 def format_rule_file(compiled: Sequence[CompiledAlert], options: CompileOptions) -> str:
@@ -574,25 +519,24 @@ def format_alertmanager_config(rules: Sequence[Rule]) -> str:
         "  group_by: [alertname, provider, account]",
         "  routes:",
     ]
-    outside = [rule for rule in rules if rule.active is not None and rule.active.tz != "UTC"]
-    for number, rule in enumerate(outside, 1):
+    intervals: list[str] = []
+    for rule in rules:
+        if rule.active is None or rule.active.tz == "UTC":
+            continue
+        name = f"ai-usage-{len(intervals) + 1}"
         lines += [
             f"    - matchers: [{_quote(f'alertname={json.dumps(rule.name)}')}]",
-            f"      active_time_intervals: [ai-usage-{number}]",
+            f"      active_time_intervals: [{name}]",
         ]
-    lines += ["    - matchers: ['source=\"ai-usage-watcher\"']"]
-    lines += ["inhibit_rules:"]
+        intervals.append("\n".join([f"  - name: {name}", "    time_intervals:", *_format_time_intervals(rule.active)]))
+    lines += ["    - matchers: ['source=\"ai-usage-watcher\"']", "inhibit_rules:"]
     for above, below in (("critical", "warning|info"), ("warning", "info")):
         lines += [
             f"  - source_matchers: ['source=\"ai-usage-watcher\"', 'severity=\"{above}\"']",
             f"    target_matchers: ['source=\"ai-usage-watcher\"', 'severity=~\"{below}\"']",
             "    equal: [alertname, provider, account, window]",
         ]
-    if outside:
-        lines += ["time_intervals:"]
-    for number, rule in enumerate(outside, 1):
-        if rule.active is not None:
-            lines += [f"  - name: ai-usage-{number}", "    time_intervals:", *_format_time_intervals(rule.active)]
+    lines += ["time_intervals:", *intervals] if intervals else []
     return "\n".join(lines) + "\n"
 
 
