@@ -6,15 +6,16 @@ compiled rules; its answer says which latches are set at each minute.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from watcher.core.engine import evaluator
-from watcher.core.engine.replay import measure_intervals
+from watcher.core.engine.replay import DEFAULT_INTERVAL, measure_intervals
 from watcher.core.engine.staleness import was_suspended
 from watcher.core.engine.state import EngineState
 from watcher.core.model import AlertPhase, Command, CommandResult, PollResult, Series
@@ -26,12 +27,10 @@ STEP = timedelta(minutes=1)
 MAX_STEPS = 20_000
 LEAD_STEPS = 2  # a latch with the value 0 counts as reset
 PROMTOOL_TIMEOUT_S = 300.0
-MAX_PROMTOOL_BYTES = 64 << 20  # some hundred for each step that differs
-_DEFAULT_EVERY = timedelta(minutes=5)
-_TIME = re.compile(r'^\s+expr: "(?P<expr>.*)", time: (?P<time>\S+?),', re.MULTILINE)
-_SAMPLE = re.compile(r"\{(?P<labels>[^{}]*)\} (?P<value>\S+?)(?:,|$)")
+MAX_PROMTOOL_BYTES = 64 << 20  # some hundred for each step at which a latch is set
+_SAMPLE = re.compile(r"\{(?P<labels>[^{}]*)\} (?P<value>\S+?)(?:,|$)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_QUERY = "max by (rule, severity, provider, account, window) (ai_usage:rule_latch > 0) * 0 + 1"
+_QUERY = "max by (rule, severity, provider, account, window) (ai_usage:rule_latch > 0) * 0"
 
 LatchKey = tuple[str, Series, str]
 """(rule, series, severity)."""
@@ -67,12 +66,12 @@ class Comparison(Struct, frozen=True, kw_only=True):
         )
 
 
-class _EngineRun(Struct, frozen=True):
+class _EngineRun(NamedTuple):
     """What the engine made of a history, minute by minute."""
 
     start: datetime
+    steps: int
     transitions: list["_Transition"]
-    latches: list[frozenset[LatchKey]]  # at the end of each step
     columns: dict[str, dict[int, float]]  # what is exported: series -> step -> value
 
 
@@ -103,10 +102,9 @@ def compare_history(
     steps = int((history[-1].at - start) / STEP) + 3
     if steps > MAX_STEPS:
         raise PromtoolError(f"the readings span {steps // 1440} days; at most {MAX_STEPS // 1440} can be compared")
-    rules = [each.rule for each in compiled]
-    replayed = _run_engine(rules, history, start, steps, every)
-    found = _run_promtool(compiled, replayed, options, run)
-    return _compare(replayed.transitions, list(_find_transitions(found)), start)
+    replayed = _run_engine([each.rule for each in compiled], history, start, steps, every)
+    latches = _run_promtool(compiled, replayed, options, run)
+    return _compare(replayed.transitions, list(_find_transitions(latches)), start)
 
 
 def _run_engine(
@@ -116,30 +114,30 @@ def _run_engine(
     engine_state, due_at = EngineState({}, {}), None
     transitions: list[_Transition] = []
     firing: dict[LatchKey, object] = {}
-    latches: list[frozenset[LatchKey]] = []
     columns: dict[str, dict[int, float]] = {}
     pending, polled_step = list(history), 0
+    result: PollResult | None
     for step in range(steps):
         at = start + step * STEP
         while (pending and pending[0].at <= at) or (due_at is not None and due_at <= at):
-            by_time = due_at is not None and due_at <= at and not (pending and pending[0].at <= due_at)
-            result = None if by_time else pending.pop(0)
-            polled_step = polled_step if result is None else step
-            now = due_at if result is None and due_at is not None else result.at if result is not None else at
-            usual = every or (intervals.get(result.provider, _DEFAULT_EVERY) if result is not None else _DEFAULT_EVERY)
+            if due_at is not None and not (pending and pending[0].at <= due_at):
+                result, now = None, due_at
+            else:
+                result, polled_step = pending.pop(0), step
+                now = result.at
+            usual = every or intervals.get(result.provider if result is not None else "", DEFAULT_INTERVAL)
             evaluation = evaluator.evaluate_poll(rules, engine_state, result, now, every=usual, tz=UTC)
             engine_state = evaluator.apply_evaluation(engine_state, evaluation)
             due_at = evaluation.next_due_at
             after = _list_latches(engine_state)
             transitions += _find_changes(firing, after, step)
             firing = after
-        latches.append(frozenset(firing))
         states = engine_state.series_states.values()
-        if pending and step > polled_step and was_suspended(states, pending[0].at, every or _DEFAULT_EVERY):
+        if pending and step > polled_step and was_suspended(states, pending[0].at, every or DEFAULT_INTERVAL):
             continue  # a machine that sleeps exports nothing
         for name, value in _export(engine_state, at):
             columns.setdefault(name, {})[step] = value
-    return _EngineRun(start, transitions, latches, columns)
+    return _EngineRun(start, steps, transitions, columns)
 
 
 def _list_latches(engine_state: EngineState) -> dict[LatchKey, object]:
@@ -193,25 +191,18 @@ def _run_promtool(
     replayed: _EngineRun,
     options: CompileOptions,
     run: Callable[[Command], CommandResult],
-) -> dict[int, frozenset[LatchKey]]:
-    """The latches that are set at each step: those of the engine, but where promtool got others."""
+) -> list[Collection[LatchKey]]:
+    """The latches that are set at each step. The test expects none, so promtool prints each, with its step as value."""
     lead, zero_s = _find_zero(compiled, replayed.start)
     tests = {
         "interval": "1m",
         "input_series": [
-            {
-                "series": name,
-                "values": f"_x{lead} " + _format_values(name, column, len(replayed.latches), zero_s),
-            }
+            {"series": name, "values": f"_x{lead} " + _format_values(name, column, replayed.steps, zero_s)}
             for name, column in replayed.columns.items()
         ],
         "promql_expr_test": [
-            {
-                "expr": _QUERY,
-                "eval_time": f"{lead + step}m",
-                "exp_samples": [{"labels": _format_key(key), "value": 1} for key in sorted(latches)],
-            }
-            for step, latches in enumerate(replayed.latches)
+            {"expr": f"{_QUERY} + {step}", "eval_time": f"{lead + step}m", "exp_samples": []}
+            for step in range(replayed.steps)
         ],
     }
     with TemporaryDirectory(prefix="watcher-parity-") as folder:
@@ -223,10 +214,12 @@ def _run_promtool(
     output = result.stdout + result.stderr
     if result.exit_code is None:
         raise PromtoolError("promtool is not installed, or did not end: install the package `prometheus`")
-    found = dict(_read_output(output))
+    found: dict[int, set[LatchKey]] = {}
+    for sample in _SAMPLE.finditer(output):
+        found.setdefault(int(float(sample["value"])), set()).add(_read_key(sample["labels"]))
     if result.exit_code != 0 and not found:
         raise PromtoolError(f"promtool refused the rules: {output.strip()[:500]}")
-    return dict(enumerate(replayed.latches)) | {step - lead: latches for step, latches in found.items()}
+    return [found.get(step, ()) for step in range(replayed.steps)]
 
 
 def _find_zero(compiled: Sequence[CompiledAlert], start: datetime) -> tuple[int, float]:
@@ -246,37 +239,16 @@ def _format_values(name: str, column: Mapping[int, float], steps: int, zero_s: f
     return " ".join(format_value(column[step] - shift) if step in column else "stale" for step in range(steps))
 
 
-def _format_key(key: LatchKey) -> str:
-    rule, series, severity = key
-    labels = {"account": series.account, "provider": series.provider, "rule": rule, "severity": severity}
-    return _format_series("", {**labels, "window": series.window})
-
-
-def _read_output(output: str) -> Iterator[tuple[int, frozenset[LatchKey]]]:
-    """(step, latches) from what promtool prints of each failed expectation."""
-    marks = list(_TIME.finditer(output))
-    for position, mark in enumerate(marks):
-        end = marks[position + 1].start() if position + 1 < len(marks) else len(output)
-        got = output[mark.end() : end].partition("got:")[2].strip()
-        yield _parse_minutes(mark["time"]), frozenset(_read_key(found["labels"]) for found in _SAMPLE.finditer(got))
-
-
-def _parse_minutes(text: str) -> int:
-    found = re.fullmatch(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:\d+s)?", text)
-    weeks, days, hours, minutes = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
-    return ((weeks * 7 + days) * 24 + hours) * 60 + minutes
-
-
 def _read_key(text: str) -> LatchKey:
     labels = {name: json.loads(f'"{value}"') for name, value in _LABEL.findall(text)}
     series = Series(provider=labels["provider"], account=labels.get("account", ""), window=labels["window"])
     return labels["rule"], series, labels["severity"]
 
 
-def _find_transitions(latches: Mapping[int, frozenset[LatchKey]]) -> Iterator[_Transition]:
+def _find_transitions(latches: Sequence[Collection[LatchKey]]) -> Iterator[_Transition]:
     before: dict[LatchKey, object] = {}
-    for step in sorted(latches):
-        after: dict[LatchKey, object] = dict.fromkeys(latches[step], True)
+    for step, keys in enumerate(latches):
+        after: dict[LatchKey, object] = dict.fromkeys(keys, True)
         yield from _find_changes(before, after, step)
         before = after
 
@@ -287,22 +259,14 @@ def _compare(expected: Iterable[_Transition], found: list[_Transition], start: d
     differences = []
     left = list(found)
     for each in sorted(expected):
-        pair = next(
-            (
-                other
-                for other in left
-                if (other.key, other.event) == (each.key, each.event) and 0 <= other.step - each.step <= 1
-            ),
-            None,
-        )
+        pairs = [other for other in left if (other.key, other.event) == (each.key, each.event)]
+        pair = next((other for other in pairs if 0 <= other.step - each.step <= 1), None)
         if pair is None:
             differences.append(_make_difference(each, start, engine=True))
             continue
         left.remove(pair)
-        if pair.step == each.step:
-            agree += 1
-        else:
-            near += 1
+        agree += pair.step == each.step
+        near += pair.step != each.step
     differences += [_make_difference(each, start, engine=False) for each in left]
     return Comparison(agree=agree, near=near, differences=tuple(sorted(differences, key=lambda each: each.at)))
 
