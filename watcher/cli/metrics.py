@@ -49,7 +49,9 @@ def push() -> int:
     settings = config.metrics.with_salt(find_paths().state_dir)
     with open_store(find_paths(), now := clock.utc_now()) as store:
         samples = add_push_labels(collect_samples(store, settings, now), settings)
-    result = send_push(config.metrics.push, encode_remote_write(samples, (), now), create_environment(config.network))
+    result = send_push(
+        config.metrics.push, encode_remote_write(samples, (), now), create_environment(config.network).send
+    )
     if result.delivered:
         click.echo(f"{len(samples)} samples delivered{f'; {result.detail}' if result.detail else ''}")
         return 0

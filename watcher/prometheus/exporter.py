@@ -6,7 +6,6 @@ push runs on the daemon's scheduler. A failure is recorded and logged; it never 
 
 import hmac
 import json
-import os
 import socket
 import sys
 import threading
@@ -24,7 +23,7 @@ from watcher import __version__
 from watcher.config.metrics import MetricsTable, PushTable
 from watcher.core.model import DeliveryOutcome, Request, Response
 from watcher.errors import ProviderError
-from watcher.notifiers.base import format_status, interpret_response
+from watcher.notifiers.base import Send, format_status, interpret_response
 from watcher.prometheus.metrics import (
     Labels,
     Sample,
@@ -44,7 +43,8 @@ MAX_HEADER_BYTES = 8192
 CONNECTION_TIMEOUT_S = 2.0
 BACKLOG = 4
 MAX_PUSH_DELAY = timedelta(minutes=5)
-PUSH_TIMEOUT = timedelta(seconds=20)
+PUSH_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 2.0  # of the last push, for which the end of the daemon waits
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 _PUSH_JOB = "metrics push"
 
@@ -97,8 +97,7 @@ class Exporter:
         self._scheduler.cancel(_PUSH_JOB)
         if self._settings.push is not None and self._pushed:
             body = encode_remote_write([], sorted(self._pushed), self._environment.clock.now())
-            with suppress(ProviderError, OSError):
-                self._environment.send(make_push_request(self._settings.push, body, timeout_s=CONNECTION_TIMEOUT_S))
+            send_push(self._settings.push, body, self._environment.send, STOP_TIMEOUT_S)
 
     def _set_problem(self, export: str, problem: str) -> None:
         """Record a problem of an export (listen, textfile, push), and log a new one. Empty: there is none."""
@@ -136,8 +135,7 @@ class Exporter:
             except OSError:  # it was closed
                 return
             with connection, suppress(OSError):
-                connection.settimeout(CONNECTION_TIMEOUT_S)
-                connection.sendall(self._answer(_read_head(connection, CONNECTION_TIMEOUT_S)))
+                connection.sendall(self._answer(_read_head(connection)))
                 connection.shutdown(socket.SHUT_WR)
 
     def _answer(self, head: bytes | None) -> bytes:
@@ -180,7 +178,7 @@ class Exporter:
         present = {(each.name, each.labels) for each in samples}
         body = encode_remote_write(samples, sorted(self._pushed - present), now)
         self._work_queue.run_in_thread(
-            lambda: send_push(push, body, self._environment), partial(self._on_pushed, push, present)
+            lambda: send_push(push, body, self._environment.send), partial(self._on_pushed, push, present)
         )
 
     def _on_pushed(self, push: PushTable, present: set[tuple[str, Labels]], result: DeliveryOutcome) -> None:
@@ -204,23 +202,20 @@ def write_textfile(path: Path, text: str) -> None:
     """
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "wb") as file:
-            file.write(text.encode())
-        draft.chmod(0o644)  # whatever the umask
+        draft.write_bytes(text.encode())
+        draft.chmod(0o644)
         draft.replace(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink()
-        raise
+    finally:
+        draft.unlink(missing_ok=True)
 
 
-def _read_head(connection: socket.socket, timeout_s: float) -> bytes | None:
+def _read_head(connection: socket.socket) -> bytes | None:
     """Read the head of a request, up to the empty line; None if it is too long.
 
     Raises:
         OSError: it did not arrive in time.
     """
-    deadline_s, head = monotonic_s() + timeout_s, b""
+    deadline_s, head = monotonic_s() + CONNECTION_TIMEOUT_S, b""
     while b"\r\n\r\n" not in head:
         if len(head) > MAX_HEADER_BYTES:
             return None
@@ -249,8 +244,8 @@ def add_push_labels(samples: list[Sample], settings: MetricsTable) -> list[Sampl
     return [Sample(each.name, tuple(sorted((*each.labels, *further))), each.value) for each in samples]
 
 
-def make_push_request(push: PushTable, body: bytes, *, timeout_s: float) -> Request:
-    """The HTTP request of a push."""
+def send_push(push: PushTable, body: bytes, send: Send, timeout_s: float = PUSH_TIMEOUT_S) -> DeliveryOutcome:
+    """Push once. Never raises."""
     headers = {
         "Content-Encoding": "snappy",
         "Content-Type": "application/x-protobuf",
@@ -258,18 +253,13 @@ def make_push_request(push: PushTable, body: bytes, *, timeout_s: float) -> Requ
         "User-Agent": f"ai-usage-watcher/{__version__}",
         **push.headers,
     }
-    return Request(method="POST", url=push.url, headers=headers, body=body, timeout_s=timeout_s, status_decides=True)
-
-
-def send_push(push: PushTable, body: bytes, environment: Environment) -> DeliveryOutcome:
-    """Push once. Never raises."""
+    request = Request(method="POST", url=push.url, headers=headers, body=body, timeout_s=timeout_s, status_decides=True)
     try:
-        response = environment.send(make_push_request(push, body, timeout_s=PUSH_TIMEOUT.total_seconds()))
+        return interpret_push_response(send(request))
     except ProviderError as error:
         return DeliveryOutcome(delivered=False, detail=str(error))  # names the host
     except Exception as error:  # noqa: BLE001 - a push never ends the daemon
         return DeliveryOutcome(delivered=False, detail=f"{urlsplit(push.url).hostname}: {type(error).__name__}")
-    return interpret_push_response(response)
 
 
 def interpret_push_response(response: Response) -> DeliveryOutcome:
