@@ -38,7 +38,7 @@ def transition(**changes):
 
 
 def alert(message, changes=None, how=None, **fields):
-    parts = {"account": "124a8dcd15", "kind": "session", "ends_at": NOW + H, **fields}
+    parts = {"kind": "session", "ends_at": NOW + H, **fields}
     return make_alert(transition(**changes or {}), message(), settings(**how or {}), **parts)
 
 
@@ -87,7 +87,7 @@ def test_labels_are_clean_and_short(message, changes, label, value):
 
 
 def test_an_account_without_a_label_has_none(message):
-    assert "account" not in alert(message, account="").labels
+    assert "account" not in alert(message, {"series": Series(provider="claude", window="five_hour")}).labels
 
 
 def test_the_identity_holds_no_value_no_time_and_no_episode(message):
@@ -242,5 +242,5 @@ def test_the_test_alert_goes_to_every_address_and_ends_in_a_minute(message, chan
 def test_a_time_is_written_in_utc(message):
     local = datetime(2026, 1, 5, 14, 15, tzinfo=UTC).astimezone(None)
     whole = structs.replace(message(), resets_at=local)
-    reported = make_alert(transition(), whole, settings(), account="", kind="session", ends_at=NOW)
+    reported = make_alert(transition(), whole, settings(), kind="session", ends_at=NOW)
     assert reported.annotations["resets_at"] == "2026-01-05T14:15:00Z"

@@ -198,13 +198,10 @@ def _check_alertmanagers(channel: Channel, context: DoctorContext) -> Iterator[F
 
 def find_used_channels(config: Config) -> frozenset[str]:
     """Channels that a rule in force can reach, by its own `notify` or by the route of one of its severities."""
-    routing = config.routing
-    names = set(routing.default)
+    names = set(config.routing.default)
     for rule in config.rules:
         for level in rule.levels:
-            names.update(
-                rule.notify if rule.notify is not None else routing.routes.get(level.severity, routing.default)
-            )
+            names.update(config.routing.find_channels(rule, level.severity))
     return frozenset(names) & frozenset(config.channels)
 
 

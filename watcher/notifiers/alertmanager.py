@@ -45,7 +45,7 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     urls: tuple[str, ...]  # every member of the cluster, never one address in front of all
     headers: Mapping[str, str] = field(default_factory=dict)  # added, for instance an Authorization
     labels: Mapping[str, str] = field(default_factory=dict)  # added to each alert, for routes
-    resend: str = "1m"  # 30s to 3m
+    resend: str = "1m"  # how often everything is posted again: 30s to 3m
     lasts: str = "24h"  # how long an alert without a reset fires after the last post
 
     def __post_init__(self) -> None:
@@ -59,16 +59,6 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
         check_labels(self.labels, OWN_LABELS)
         check_duration("resend", self.resend, MIN_RESEND, MAX_RESEND, "30s to 3m")
         check_duration("lasts", self.lasts, MIN_LASTS, MAX_LASTS, "15m to 7d")
-
-    @property
-    def resend_every(self) -> timedelta:
-        """How often everything is posted again."""
-        return parse_duration(self.resend)
-
-    @property
-    def lasts_for(self) -> timedelta:
-        """How long an alert without a reset fires after the last post."""
-        return parse_duration(self.lasts)
 
 
 def check_labels(labels: Mapping[str, str], own: Collection[str]) -> None:
@@ -116,7 +106,6 @@ def make_alert(  # noqa: PLR0913 - what an alert is made of
     message: Message,
     settings: Settings,
     *,
-    account: str,
     kind: str,
     ends_at: datetime,
     sends_resolved: bool = True,
@@ -124,10 +113,9 @@ def make_alert(  # noqa: PLR0913 - what an alert is made of
     """The alert of one level.
 
     Args:
-        transition: the alert's beginning, or the level that it reached.
-        message: its words. They name an account only as `account` does.
+        transition: the alert's beginning, or the level that it reached. Its account is the label; empty: left out.
+        message: its words.
         settings: of the channel.
-        account: the label; empty: it is left out.
         kind: of the window.
         ends_at: see `compute_ends_at`.
         sends_resolved: whether the rule asks for the end.
@@ -135,7 +123,7 @@ def make_alert(  # noqa: PLR0913 - what an alert is made of
     own = {
         "alertname": transition.rule,
         "provider": transition.series.provider,
-        "account": account,
+        "account": transition.series.account,
         "window": transition.series.window,
         "kind": kind,
         "severity": transition.severity.value,
@@ -172,8 +160,8 @@ def compute_ends_at(now: datetime, resets_at: datetime | None, settings: Setting
     So a laptop that sleeps ends no alert, and neither does a lost connection.
     """
     if resets_at is None:
-        return now + settings.lasts_for
-    return max(resets_at + RESET_MARGIN, now + MISSED_BEATS * settings.resend_every)
+        return now + parse_duration(settings.lasts)
+    return max(resets_at + RESET_MARGIN, now + MISSED_BEATS * parse_duration(settings.resend))
 
 
 def _clean(text: str) -> str:
@@ -228,8 +216,6 @@ def post_alerts(
             single = response if len(alerts) == 1 else send(build_request(url, [alert], settings))
             if single.status in _REFUSED_STATUSES:
                 refused.append(alert)
-            elif not interpret_answer(single).delivered:
-                return PostResult(outcome=interpret_answer(single), refused=tuple(refused))
     except ProviderError as error:
         detail = format_error(url, error).replace("it is asked again later", "it will be sent again")
         return PostResult(outcome=DeliveryOutcome(delivered=False, detail=detail))

@@ -32,6 +32,7 @@ from watcher.core.model import (
 )
 from watcher.core.routing.messages import compose_message
 from watcher.core.rules.rule import Rule
+from watcher.core.rules.vocabulary import parse_duration
 from watcher.delivery.dispatcher import fingerprint_settings
 from watcher.notifiers.alertmanager import (
     Alert,
@@ -44,7 +45,7 @@ from watcher.notifiers.alertmanager import (
     post_alerts,
 )
 from watcher.notifiers.base import Channel
-from watcher.prometheus.metrics import label_account
+from watcher.prometheus.metrics import make_account_labeler
 from watcher.storage.store import ALERTMANAGER_FACT, Store
 from watcher.system.environment import Environment
 from watcher.system.scheduler import Scheduler, WorkQueue
@@ -150,7 +151,7 @@ class AlertmanagerMirrors:
         if not mirror.alerts:
             self._scheduler.cancel(job)
         elif has_changed or self._scheduler.get_due_at(job) is None:
-            self._scheduler.schedule_after(job, settings.resend_every, partial(self._update_channel, channel))
+            self._scheduler.schedule_after(job, parse_duration(settings.resend), partial(self._update_channel, channel))
             shown = [each for each in mirror.alerts if not each.is_paused]
             for url in settings.urls:
                 self._post(channel, url, shown)
@@ -226,14 +227,14 @@ class AlertCollector:
     """One pass over the alerts: those that are routed to a channel, one for each level that was reached."""
 
     def __init__(self, store: Store, config: Config, channel: Channel, metrics: MetricsTable, now: datetime) -> None:
-        self._store, self._channel, self._metrics, self._now = store, channel, metrics, now
+        self._store, self._channel, self._now = store, channel, now
         self._settings: Settings = channel.settings
         self._state: EngineState = store.alerts.load_state()
         self._rules = {rule.name: rule for rule in config.rules}
         self._routing = config.routing
         formatter = pipeline.build_routing(store, config).formatter
         self._formatter = structs.replace(formatter, account_names={})  # messages name an account by its label
-        self._names = {(each.provider, each.account): each.name for each in store.accounts.load()}
+        self._label_account = make_account_labeler(store, metrics)
         self._is_offline = pipeline.is_offline(store)
 
     def update_alerts(self, shown: Sequence[ShownAlert], *, is_failing: bool) -> list[ShownAlert]:
@@ -288,12 +289,10 @@ class AlertCollector:
         not_polled = is_between_polls(state, self._now)
         metrics = SeriesMetrics(state, self._now, use_last_reading=about_silence, not_polled=not_polled)
         ends_at = compute_ends_at(self._now, None if about_silence else state.boundary_at, self._settings)
-        account = label_account(
-            self._metrics, state.series.provider, state.series.account, self._names.get(state.account_key, "")
-        )
+        account = self._label_account(*state.account_key)
         is_doubtful = self._is_muted_offline(state) if about_silence else has_reset_unread(state, self._now)
         for event, severity in list_reached_levels(rule, alert):
-            if self._channel.name not in self._find_route(rule, severity):
+            if self._channel.name not in self._routing.find_channels(rule, severity):
                 continue
             reason = "above" if event is AlertEvent.FIRING else "escalated"
             leveled = structs.replace(alert, severity=severity)
@@ -304,16 +303,12 @@ class AlertCollector:
                 transition,
                 compose_message(transition, rule, self._formatter, self._now),
                 self._settings,
-                account=account,
                 kind=state.kind.value,
                 ends_at=ends_at,
                 sends_resolved=AlertEvent.RESOLVED in rule.on,
             )
             shown = ShownAlert(alert=posted, rule=rule.name, series=state.series, lasts_until=ends_at)
             yield shown, is_doubtful
-
-    def _find_route(self, rule: Rule, severity: Severity) -> tuple[str, ...]:
-        return rule.notify if rule.notify is not None else self._routing.routes.get(severity, self._routing.default)
 
     def _list_exhausted(self, state: SeriesState) -> list[SeriesMetrics]:
         """The account's other windows that are used up."""
@@ -346,11 +341,8 @@ def list_muting_alerts(shown: Iterable[ShownAlert]) -> list[Alert]:
     for each in shown:
         if not each.is_over:
             levels.setdefault((each.rule, each.series), []).append(each.alert)
-    return [max(each, key=_get_rank) for each in levels.values() if len(each) > 1]
-
-
-def _get_rank(alert: Alert) -> int:
-    return Severity(alert.labels["severity"]).rank
+    several = [each for each in levels.values() if len(each) > 1]
+    return [max(each, key=lambda alert: Severity(alert.labels["severity"]).rank) for each in several]
 
 
 def has_reset_unread(state: SeriesState, now: datetime) -> bool:

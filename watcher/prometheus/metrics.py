@@ -7,7 +7,8 @@ otherwise.
 
 import hmac
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -28,44 +29,33 @@ END_SHOWN_FOR = timedelta(minutes=15)
 MAX_LABEL_LENGTH = 100
 Labels = tuple[tuple[str, str], ...]
 
-FAMILIES: Mapping[str, tuple[str, str]] = {
-    "ai_usage_window_used_ratio": ("gauge", "Part of the window that is used; absent where unknown or unlimited."),
-    "ai_usage_window_used": ("gauge", "Amount used, in the window's own unit."),
-    "ai_usage_window_limit": ("gauge", "Amount allowed, in the window's own unit."),
-    "ai_usage_window_remaining": ("gauge", "Amount left, in the window's own unit; negative in overage."),
-    "ai_usage_window_reset_timestamp_seconds": ("gauge", "When the window resets."),
-    "ai_usage_window_length_seconds": ("gauge", "How long the window is."),
-    "ai_usage_window_read_timestamp_seconds": ("gauge", "When the last accepted reading was made."),
-    "ai_usage_window_quiet_since_timestamp_seconds": (
-        "gauge",
-        "From when the age of the last reading counts; absent while nothing is polled.",
-    ),
-    "ai_usage_window_burn_ratio_per_second": ("gauge", "Rate at which the window is used."),
-    "ai_usage_window_exhaustion_timestamp_seconds": (
-        "gauge",
-        "When the window is exhausted at the present rate; +Inf while nothing is used.",
-    ),
-    "ai_usage_window_episodes_total": ("counter", "Resets of the window that were seen."),
-    "ai_usage_window_unlimited": ("gauge", "1 where the window has no limit."),
-    "ai_usage_window_primary": ("gauge", "1 for the provider's primary window."),
-    "ai_usage_account_up": (
-        "gauge",
-        "1 where the last poll was answered, else 0; absent where another account is signed in.",
-    ),
-    "ai_usage_account_error_info": ("gauge", "1 for the kind of the present error."),
-    "ai_usage_account_poll_interval_seconds": ("gauge", "How often the account is polled at present."),
-    "ai_usage_account_polls_total": ("counter", "Polls since the start, by outcome."),
-    "ai_usage_alert_firing": ("gauge", "1 while an alert of this machine fires."),
-    "ai_usage_deliveries_total": ("counter", "Messages since the start, by outcome."),
-    "ai_usage_deliveries_waiting": ("gauge", "Messages in the outbox."),
-    "ai_usage_config_ok": ("gauge", "1 where the config has no mistake, else 0."),
-    "ai_usage_last_cycle_timestamp_seconds": ("gauge", "When the watcher last evaluated."),
-    "ai_usage_windows_dropped": ("gauge", "Windows beyond the limit of 200 that are not exported."),
-    "ai_usage_build_info": ("gauge", "1, with the version of the watcher."),
+FAMILIES = {
+    "ai_usage_window_used_ratio": "Part of the window that is used; absent where unknown or unlimited.",
+    "ai_usage_window_used": "Amount used, in the window's own unit.",
+    "ai_usage_window_limit": "Amount allowed, in the window's own unit.",
+    "ai_usage_window_remaining": "Amount left, in the window's own unit; negative in overage.",
+    "ai_usage_window_reset_timestamp_seconds": "When the window resets.",
+    "ai_usage_window_length_seconds": "How long the window is.",
+    "ai_usage_window_read_timestamp_seconds": "When the last accepted reading was made.",
+    "ai_usage_window_quiet_since_timestamp_seconds": "Start of the age of a reading; absent while nothing is polled.",
+    "ai_usage_window_burn_ratio_per_second": "Rate at which the window is used.",
+    "ai_usage_window_exhaustion_timestamp_seconds": "When it is exhausted at the present rate; +Inf while unused.",
+    "ai_usage_window_episodes_total": "Resets of the window that were seen.",
+    "ai_usage_window_unlimited": "1 where the window has no limit.",
+    "ai_usage_window_primary": "1 for the provider's primary window.",
+    "ai_usage_account_up": "1 where the last poll was answered, else 0; absent where another account is signed in.",
+    "ai_usage_account_error_info": "1 for the kind of the present error.",
+    "ai_usage_account_poll_interval_seconds": "How often the account is polled at present.",
+    "ai_usage_account_polls_total": "Polls since the start, by outcome.",
+    "ai_usage_alert_firing": "1 while an alert of this machine fires.",
+    "ai_usage_deliveries_total": "Messages since the start, by outcome.",
+    "ai_usage_deliveries_waiting": "Messages in the outbox.",
+    "ai_usage_config_ok": "1 where the config has no mistake, else 0.",
+    "ai_usage_last_cycle_timestamp_seconds": "When the watcher last evaluated.",
+    "ai_usage_windows_dropped": "Windows beyond the limit of 200 that are not exported.",
+    "ai_usage_build_info": "1, with the version of the watcher.",
 }
-"""Name -> (type, help), in the order of the output."""
-
-_MAX_EXACT = 2.0**53
+"""Name -> help, in the order of the output. A name that ends in `_total` is a counter, any other a gauge."""
 
 _FULL_ONLY = frozenset(
     {
@@ -100,7 +90,10 @@ class _Collector:
     def __init__(self, store: Store, settings: MetricsTable, now: datetime) -> None:
         self._store, self._settings, self._now = store, settings, now
         self._engine_state: EngineState = store.alerts.load_state()
-        self._accounts = {(each.provider, each.account): each for each in store.accounts.load()}
+        self._label_account = make_account_labeler(store, settings)
+        self._intervals: dict[tuple[str, str], timedelta] = {}
+        for state in self._engine_state.series_states.values():
+            self._intervals[state.account_key] = max(state.every, self._intervals.get(state.account_key, state.every))
         self._samples: dict[tuple[str, Labels], float] = {}
 
     def collect(self) -> list[Sample]:
@@ -110,7 +103,7 @@ class _Collector:
         for state in states[:MAX_WINDOWS]:
             for name, value, further in measure_window(state, self._now):
                 self._add(name, value, **self._label_window(state), **further)
-        for account in self._accounts.values():
+        for account in self._store.accounts.load():
             self._add_account(account)
         for state in states:
             if state.gone:
@@ -129,10 +122,6 @@ class _Collector:
         cut = ((key, text[:MAX_LABEL_LENGTH]) for key, text in {**self._settings.labels, **labels}.items() if text)
         self._samples.setdefault((name, tuple(sorted(cut))), value)
 
-    def _label_account(self, provider: str, key: str) -> str:
-        account = self._accounts.get((provider, key))
-        return label_account(self._settings, provider, key, account.name if account is not None else "")
-
     def _label_window(self, state: SeriesState) -> dict[str, str]:
         series = state.series
         return {
@@ -150,16 +139,9 @@ class _Collector:
             self._add("ai_usage_account_up", 0 if account.failure is not None else 1, **labels)
         if account.failure is not None:
             self._add("ai_usage_account_error_info", 1, **labels, kind=account.failure.kind)
-        every = max(
-            (
-                state.every.total_seconds()
-                for state in self._engine_state.series_states.values()
-                if state.account_key == (account.provider, account.account)
-            ),
-            default=0,
-        )
+        every = self._intervals.get((account.provider, account.account))
         if every:
-            self._add("ai_usage_account_poll_interval_seconds", every, **labels)
+            self._add("ai_usage_account_poll_interval_seconds", every.total_seconds(), **labels)
         for (provider, key, outcome), count in self._store.readings.poll_counts.items():
             if (provider, key) == (account.provider, account.account):
                 self._add("ai_usage_account_polls_total", count, **labels, outcome=outcome)
@@ -175,10 +157,7 @@ class _Collector:
         for (channel, outcome), count in self._store.outbox.finished_counts.items():
             if outcome in (DeliveryState.SENT, DeliveryState.DEAD, DeliveryState.WITHDRAWN):
                 self._add("ai_usage_deliveries_total", count, channel=channel, outcome=outcome.value)
-        waiting: dict[str, int] = {}
-        for delivery in self._store.outbox.load():
-            waiting[delivery.channel] = waiting.get(delivery.channel, 0) + 1
-        for channel, count in waiting.items():
+        for channel, count in Counter(delivery.channel for delivery in self._store.outbox.load()).items():
             self._add("ai_usage_deliveries_waiting", count, channel=channel)
 
     def _add_watcher(self, *, dropped: int) -> None:
@@ -206,7 +185,8 @@ def measure_window(state: SeriesState, now: datetime) -> Iterator[tuple[str, flo
         yield "ai_usage_window_episodes_total", state.episode + 1, {}
         yield "ai_usage_window_quiet_since_timestamp_seconds", now.timestamp(), {}
         return
-    metrics = SeriesMetrics(state, now)
+    metrics = SeriesMetrics(state, now, not_polled=is_between_polls(state, now))
+    age = _get_number(metrics, "age")
     unit = {"unit": state.reading.unit if state.reading is not None else ""}
     boundary_at = state.boundary_at if metrics.is_current else None
     values: list[tuple[str, float | None, dict[str, str]]] = [
@@ -217,7 +197,7 @@ def measure_window(state: SeriesState, now: datetime) -> Iterator[tuple[str, flo
         ("reset_timestamp_seconds", _to_timestamp(boundary_at), {}),
         ("length_seconds", _get_number(metrics, "window"), {}),
         ("read_timestamp_seconds", _to_timestamp(state.read_at), {}),
-        ("quiet_since_timestamp_seconds", _find_quiet_since(state, now), {}),
+        ("quiet_since_timestamp_seconds", None if age is None else now.timestamp() - age, {}),
         ("burn_ratio_per_second", _get_number(metrics, "rate", divisor=100 * 3600), {}),
         ("exhaustion_timestamp_seconds", _find_exhaustion(metrics), {}),
         ("episodes_total", state.episode, {}),
@@ -234,11 +214,6 @@ def _get_number(metrics: SeriesMetrics, field: str, *, divisor: float = 1) -> fl
     return value / divisor if isinstance(value, float | int) and not isinstance(value, bool) else None
 
 
-def _find_quiet_since(state: SeriesState, now: datetime) -> float | None:
-    age = SeriesMetrics(state, now, not_polled=is_between_polls(state, now)).value_of("age")
-    return now.timestamp() - age if isinstance(age, float) else None
-
-
 def _find_exhaustion(metrics: SeriesMetrics) -> float | None:
     exhausts_in, read_at = _get_number(metrics, "exhausts_in"), metrics.state.read_at
     if exhausts_in is None or read_at is None:
@@ -253,6 +228,12 @@ def _get_fullness(state: SeriesState) -> float:
 
 def _to_timestamp(at: datetime | None) -> float | None:
     return None if at is None else at.timestamp()
+
+
+def make_account_labeler(store: Store, settings: MetricsTable) -> Callable[[str, str], str]:
+    """A function from an account's provider and key to its label."""
+    names = {(each.provider, each.account): each.name for each in store.accounts.load()}
+    return lambda provider, key: label_account(settings, provider, key, names.get((provider, key), ""))
 
 
 def label_account(settings: MetricsTable, provider: str, key: str, name: str) -> str:
@@ -283,15 +264,11 @@ def format_text(samples: Iterable[Sample], *, openmetrics: bool = False) -> str:
     for sample in samples:
         if sample.name != last:
             last = sample.name
-            kind, about = FAMILIES[last]
-            family = last.removesuffix("_total") if openmetrics and kind == "counter" else last
-            lines += [f"# HELP {family} {about}", f"# TYPE {family} {kind}"]
+            kind = "counter" if last.endswith("_total") else "gauge"
+            family = last.removesuffix("_total") if openmetrics else last
+            lines += [f"# HELP {family} {FAMILIES[last]}", f"# TYPE {family} {kind}"]
         labels = ",".join(f'{name}="{escape_label(value)}"' for name, value in sample.labels)
-        lines.append(
-            f"{sample.name}{{{labels}}} {format_value(sample.value)}"
-            if labels
-            else f"{sample.name} {format_value(sample.value)}"
-        )
+        lines.append(f"{sample.name}{f'{{{labels}}}' if labels else ''} {format_value(sample.value)}")
     if openmetrics:
         lines.append("# EOF")
     return "\n".join(lines) + "\n"
@@ -304,9 +281,7 @@ def escape_label(value: str) -> str:
 
 def format_value(value: float) -> str:
     """The shortest exact text of a number; infinity as `+Inf`."""
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if value == int(value) and abs(value) < _MAX_EXACT else repr(float(value))
+    return "+Inf" if value == math.inf else repr(float(value))
 
 
 # --- remote write 1.0 -------------------------------------------------------------------------------------------------

@@ -48,6 +48,12 @@ class Routing(Struct, frozen=True, kw_only=True):
     quiet_hours: TimeInterval | None = None
     formatter: Formatter
 
+    def find_channels(self, rule: Rule | None, severity: Severity) -> tuple[str, ...]:
+        """The channels of one level of a rule."""
+        if rule is not None and rule.notify is not None:
+            return rule.notify
+        return self.routes.get(severity, self.default)
+
 
 class Suppression(Struct, frozen=True, kw_only=True):
     """Why one transition is not sent to one channel, now or at all.
@@ -265,14 +271,12 @@ class OutboxChanges:
 
     def _resolve_channels(self, transition: Transition) -> tuple[str, ...]:
         rule = self.rules.get(transition.rule)
-        if rule is not None and rule.notify is not None:
-            return rule.notify
-        routes, default = self.routing.routes, self.routing.default
-        if transition.event in FIRING_EVENTS:
-            return routes.get(transition.severity, default)
-        # A channel that got a higher severity gets the end too, whatever the severity is by then.
-        severities = transition.notified_severities or (transition.severity,)
-        return tuple(dict.fromkeys(channel for severity in severities for channel in routes.get(severity, default)))
+        severities: tuple[Severity, ...] = (transition.severity,)
+        if transition.event not in FIRING_EVENTS and transition.notified_severities:
+            # A channel that got a higher severity gets the end too, whatever the severity is by then.
+            severities = transition.notified_severities
+        found = (self.routing.find_channels(rule, severity) for severity in severities)
+        return tuple(dict.fromkeys(channel for channels in found for channel in channels))
 
     def _find_rows(self, alert: str, channel: str | None = None) -> list[Row]:
         """The rows that are about an alert, in order."""
