@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from watcher.core.model import Response
 from watcher.credentials import Credential, HostInfo
-from watcher.errors import OfflineError
+from watcher.errors import OfflineError, TimedOutError
 from watcher.polling import accounts, fetch
 from watcher.providers import Overrides, claude
 
@@ -121,7 +121,7 @@ def test_a_nameless_login_beside_others_is_asked_whose_it_is_once_for_each_token
 @pytest.mark.parametrize(
     "profile",
     [
-        OfflineError("api.anthropic.com: gone"),
+        TimedOutError("api.anthropic.com: no answer"),
         *(Response(status=status, body=b"{}", received_at=NOW) for status in (401, 403, 404, 429, 500)),
         *(
             Response(status=200, body=body, received_at=NOW)

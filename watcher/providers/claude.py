@@ -10,7 +10,7 @@ The account's key comes from local files alone. Only if a login does not name it
 is shown once.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -24,7 +24,7 @@ from watcher.core.model import Reading, Request, Response, Series, Snapshot, Win
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode
 from watcher.credentials.files import collect_credentials
-from watcher.errors import ProviderError, RateLimitedError, ShapeChangedError
+from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
 ID, NAME, SIGN_IN_HINT = "claude", "Claude", "run `claude` once"
@@ -84,15 +84,13 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (five_hour, seven_day, ...): look for a newer version of this program"
         )
-    owner = ""
+    owner = None
     if credential.extra.get(OWNER_UNKNOWN_KEY):
-        if provider_state.get("owner_of") != credential.token:
-            provider_state.update(owner_of=credential.token, owner="")
-            provider_state["owner"] = yield from _fetch_owner(headers)
-        owner = provider_state["owner"]
+        requests = [Request(url=url, headers=headers) for url in OWNER_URLS]
+        owner = yield from parsing.fetch_owner(provider_state, credential.token, requests, _read_owner)
     return Snapshot(
         provider=ID,
-        account_name=owner,
+        account_name=owner or "",
         plan=credential.plan,
         at=response.received_at,
         readings=tuple(readings),
@@ -115,21 +113,9 @@ def _describe_binding_limit(content: Mapping[str, Any], readings: Sequence[Readi
     return None
 
 
-def _fetch_owner(headers: Mapping[str, str]) -> Generator[Request, Response, str]:
-    """The owner's email, else the account's id; "" if the API gives neither, which costs no reading."""
-    for url in OWNER_URLS:
-        try:
-            response = yield Request(url=url, headers=headers)
-            content = parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
-        except RateLimitedError:
-            return ""
-        except ProviderError:
-            continue
-        account = {**content, **parsing.get_mapping(content, "account")}
-        found = parsing.parse_first(parsing.parse_text, account, "email", "email_address", "emailAddress", "uuid")
-        if found:
-            return found
-    return ""
+def _read_owner(content: Mapping[str, Any]) -> str | None:
+    account = {**content, **parsing.get_mapping(content, "account")}
+    return parsing.parse_first(parsing.parse_text, account, "email", "email_address", "emailAddress", "uuid")
 
 
 def parse_readings(content: Mapping[str, Any]) -> list[Reading]:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, copilot
 from watcher.credentials.files import collect_credentials
-from watcher.errors import ForbiddenError, ProviderError, ShapeChangedError
+from watcher.errors import ForbiddenError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
 ID, NAME, SIGN_IN_HINT = "copilot", "Copilot", "sign in to GitHub Copilot with `opencode auth login` or in the editor"
@@ -50,20 +50,20 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
     """The quotas, and the owner's name if neither the login nor the answer has it."""
     api = f"https://api.{credential.extra.get('host', copilot.DEFAULT_HOST)}"
     headers = {**HEADERS, "Authorization": f"token {credential.token}"}
-    user_request = Request(url=f"{api}/user", headers=headers)
+    owner = parsing.fetch_owner(
+        provider_state, credential.token, [Request(url=f"{api}/user", headers=headers)], _read_login
+    )
     response: Response = yield Request(url=f"{api}/copilot_internal/user", headers=headers)
     try:
         content = _parse_content(response)
     except ForbiddenError as error:  # the token of another app; the same person's other tokens may be allowed
         if OWNER_UNKNOWN_KEY in credential.extra:
-            error.account_name = yield from _fetch_login(user_request, credential, provider_state)
+            error.account_name = (yield from owner) or ""
         raise
     if not any(parsing.get_mapping(content, name) for name in QUOTA_FIELDS):
         raise ShapeChangedError(f"{NAME}: no quota in the answer (quota_snapshots): nothing is claimed")
     readings = parse_readings(content)
-    name = credential.account_name or parsing.parse_text(content.get("login"))
-    if not name:
-        name = yield from _fetch_login(user_request, credential, provider_state)
+    name = credential.account_name or _read_login(content) or (yield from owner) or ""
     return Snapshot(
         provider=ID,
         account=name.casefold(),
@@ -81,16 +81,8 @@ def _parse_content(response: Response) -> dict[str, Any]:
     return parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
 
 
-def _fetch_login(request: Request, credential: Credential, provider_state: ProviderState) -> Any:
-    """The login's name, requested once for each token; "" if GitHub does not give it, which costs no reading."""
-    if provider_state.get("token") != credential.token:
-        provider_state.update(token=credential.token, login="")
-        try:
-            content = parsing.parse_response((yield request), name=NAME, sign_in_hint=SIGN_IN_HINT)
-        except ProviderError:
-            return ""
-        provider_state["login"] = parsing.parse_text(content.get("login")) or ""
-    return provider_state["login"]
+def _read_login(content: Mapping[str, Any]) -> str:
+    return parsing.parse_text(content.get("login")) or ""
 
 
 def _make_note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:

@@ -7,7 +7,7 @@ body or an address.
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from watcher.core.engine.windows import classify_length
 from watcher.core.formatting import MAX_TEXT_LENGTH, clean_text
-from watcher.core.model import Reading, Response, Snapshot, WindowKind, parse_http_date
+from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind, parse_http_date
 from watcher.errors import (
     BlockedError,
     ExpiredError,
     ForbiddenError,
+    OfflineError,
+    ProviderError,
     RateLimitedError,
     ServerError,
     ShapeChangedError,
@@ -134,6 +136,31 @@ def parse_retry_after(response: Response) -> timedelta | None:
             return None
         seconds = (until - response.received_at).total_seconds()
     return min(timedelta(seconds=min(seconds, _MAX_MAGNITUDE / 1e6)), _MAX_RETRY_AFTER) if seconds > 0 else None
+
+
+def fetch_owner(
+    state: MutableMapping[str, Any], token: str, requests: Iterable[Request], read: Callable[[Mapping[str, Any]], T]
+) -> Generator[Request, Response, T | None]:
+    """What `read` makes of the first of these answers that names a token's owner; None if none does.
+
+    Requested once for each token, and again after a request that could not be sent. It costs no reading.
+    """
+    if state.get("owner_of") != token:
+        state.update(owner_of=token, owner=None)
+        for request in requests:
+            try:
+                state["owner"] = read(parse_response((yield request), name="", sign_in_hint=""))
+            except OfflineError:
+                del state["owner_of"]
+                break
+            except RateLimitedError:
+                break
+            except ProviderError:
+                continue
+            if state["owner"]:
+                break
+    owner: T | None = state["owner"]
+    return owner
 
 
 # --- single fields --------------------------------------------------------------------------------------------------

@@ -39,9 +39,11 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
         return read_cached_snapshot(credential, now)
     if "api_key" in credential.extra:
         return (yield from api_keys.fetch_key_usage(credential))
-    owner, url = TokenOwner(), credential.extra.get("usage_url", USAGE_URL)
+    owner, url = None, credential.extra.get("usage_url", USAGE_URL)
     if "personal" in credential.extra and codex.is_vendor_url(url):
-        owner = yield from codex_usage.fetch_owner(credential.token, _build_headers(credential), provider_state)
+        request = Request(url=codex_usage.WHOAMI_URL, headers=_build_headers(credential))
+        owner = yield from parsing.fetch_owner(provider_state, credential.token, [request], codex_usage.read_owner)
+    owner = owner or TokenOwner()
     headers = _build_headers(credential, credential.extra.get("account_id") or owner.account_id)
     response = yield Request(url=url, headers=headers)
     if "if_unknown" in credential.extra and _is_unknown_login(response):

@@ -265,22 +265,10 @@ class TokenOwner(NamedTuple):
     email: str = ""
 
 
-def fetch_owner(
-    token: str, headers: Mapping[str, str], provider_state: ProviderState
-) -> Generator[Request, Response, TokenOwner]:
-    """The token's owner, requested once."""
-    if provider_state.get("owner_of") != token:
-        try:
-            response = yield Request(url=WHOAMI_URL, headers=headers)
-            content = parsing.parse_response(response, name="Codex", sign_in_hint="")
-            names = ("chatgpt_account_id", "chatgpt_plan_type", "email")
-            owner = TokenOwner(*(parsing.parse_text(content.get(name)) or "" for name in names))
-        except OfflineError:
-            return TokenOwner()  # the request was not answered: try again at the next poll
-        except ProviderError:
-            owner = TokenOwner()
-        provider_state.update(owner_of=token, owner=owner)
-    return TokenOwner(*provider_state["owner"])
+def read_owner(content: Mapping[str, Any]) -> TokenOwner:
+    """The owner in the answer of `WHOAMI_URL`."""
+    names = ("chatgpt_account_id", "chatgpt_plan_type", "email")
+    return TokenOwner(*(parsing.parse_text(content.get(name)) or "" for name in names))
 
 
 def fetch_monthly_limit(
