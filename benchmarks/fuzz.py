@@ -28,8 +28,7 @@ from watcher.core.rules.loader import parse_rules
 from watcher.core.rules.parser import ExpressionError, parse_condition
 from watcher.credentials import Credential
 from watcher.errors import ConfigError, ProviderError
-from watcher.providers import claude, parsing, protobuf, registry
-from watcher.providers.antigravity import cache
+from watcher.providers import antigravity, claude, parsing, protobuf, registry
 from watcher.system import clock
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -198,14 +197,14 @@ def messages() -> Target:
     good = []
     for path in sorted((TESTS / "providers" / "data" / "antigravity").glob("*.json")):
         good += [text for text in _strings(json.loads(path.read_text("utf-8"))) if _is_message(text)]
-    raw = [cache.decode_base64(text) for text in good] or [b"\x0a\x03abc\x10\x01"]
+    raw = [antigravity.decode_base64(text) for text in good] or [b"\x0a\x03abc\x10\x01"]
 
     def make(luck: random.Random) -> tuple[Any, Callable[[], None]]:
         data = broken_bytes(luck, luck.choice(raw)) if luck.random() < 0.9 else luck.randbytes(luck.randint(0, 300))
 
         def attempt() -> None:
             list(protobuf.iter_fields(data))
-            cache.parse_user_status(base64.b64encode(data).decode())
+            antigravity.parse_user_status(base64.b64encode(data).decode())
 
         return data, attempt
 
@@ -221,7 +220,7 @@ def _strings(value: Any) -> list[str]:
 
 def _is_message(text: str) -> bool:
     try:
-        return len(text) > 40 and bool(cache.parse_user_status(text))
+        return len(text) > 40 and bool(antigravity.parse_user_status(text))
     except (ProviderError, protobuf.MalformedError, ValueError):
         return False
 

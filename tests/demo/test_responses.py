@@ -20,7 +20,6 @@ from watcher.demo.scenario import SimulatedDay, WindowUsage
 from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
 from watcher.polling import fetch
 from watcher.providers import antigravity, codex
-from watcher.providers.antigravity import cache
 from watcher.system import http
 
 DAY = SimulatedDay()
@@ -37,8 +36,8 @@ def test_every_answer_is_json_at_every_hour() -> None:
 
 def test_google_and_the_cache_agree_on_antigravity() -> None:
     rows = QueryResult(rows=((encode_antigravity_status(use(NOON)),),), modified_at=NOON, received_at=NOON)
-    cached = cache.parse_snapshot(rows, "state.vscdb").readings
-    said = antigravity.parse_readings(antigravity_models(use(NOON), NOON))
+    cached = antigravity.parse_snapshot(rows, "state.vscdb").readings
+    said = antigravity.parse_available_models(antigravity_models(use(NOON), NOON))
     assert [each.window for each in said] == [each.window for each in cached]
     assert [each.used_percent for each in said] == pytest.approx([each.used_percent for each in cached], abs=1e-4)
 

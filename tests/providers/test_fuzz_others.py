@@ -16,8 +16,6 @@ from watcher.credentials import Credential
 from watcher.polling import fetch
 from watcher.providers import antigravity, parsing, registry
 from watcher.providers import parsing as fractions
-from watcher.providers.antigravity import cache
-from watcher.providers.antigravity import server as pools
 from watcher.providers.protobuf import MalformedError
 
 AT = datetime(2026, 2, 24, tzinfo=UTC)
@@ -168,7 +166,7 @@ MODELS = st.lists(st.fixed_dictionaries({}, optional={"label": JSON, "quotaInfo"
 def test_any_language_server_answer_gives_readings_that_it_contains(groups, models, wrap):
     summary = {wrap: {"groups": groups}} if wrap else {"groups": groups}
     meant = percents([groups, models])
-    for reading in (*pools.parse_summary(summary), *pools.parse_models(models)):
+    for reading in (*antigravity.parse_summary(summary), *antigravity.parse_models(models)):
         assert reading.window == parsing.slugify(reading.window) != ""
         assert reading.used_percent is None or any(isclose(reading.used_percent, each, abs_tol=1e-6) for each in meant)
         assert reading.resets_at is None or reading.resets_at.tzinfo is UTC
@@ -179,7 +177,7 @@ def test_any_language_server_answer_gives_readings_that_it_contains(groups, mode
     | st.fixed_dictionaries({"userTier": JSON, "planStatus": JSON | st.fixed_dictionaries({"planInfo": JSON})})
 )
 def test_a_plan_is_words_or_nothing(content):
-    plan = pools.parse_plan(parsing.as_mapping(content))
+    plan = antigravity.parse_plan(parsing.as_mapping(content))
     assert plan is None or plan == parsing.parse_text(plan)
 
 
@@ -258,7 +256,7 @@ def test_a_cache_cut_short_is_an_error_or_what_came_before(length):
 @given(st.text(max_size=40))
 def test_any_text_is_base64_or_malformed(text):
     try:
-        cache.decode_base64(text)
+        antigravity.decode_base64(text)
     except MalformedError:
         return
 

@@ -3,11 +3,11 @@
 import pytest
 
 from watcher.core.model import WindowKind
-from watcher.providers.antigravity import server as pools
+from watcher.providers import antigravity
 
 
 def pool(**bucket):
-    (reading,) = pools.parse_summary({"groups": [{"displayName": "Gemini", "buckets": [bucket]}]})
+    (reading,) = antigravity.parse_summary({"groups": [{"displayName": "Gemini", "buckets": [bucket]}]})
     return reading
 
 
@@ -64,10 +64,10 @@ def test_what_is_left_is_read_in_its_three_spellings_and_unknown_otherwise(bucke
     ],
 )
 def test_the_plan_is_the_tier_s_name_else_one_of_the_plan_s(status, plan):
-    assert pools.parse_plan(status) == plan
+    assert antigravity.parse_plan(status) == plan
 
 
 @pytest.mark.parametrize("wrap", ["response", "summary", None])
 def test_groups_may_be_wrapped_and_hold_junk(wrap):
     groups = {"groups": [None, {"buckets": [5, {"bucketId": "a", "remainingFraction": 1}]}, {"buckets": "x"}]}
-    assert [each.window for each in pools.parse_summary({wrap: groups} if wrap else groups)] == ["a"]
+    assert [each.window for each in antigravity.parse_summary({wrap: groups} if wrap else groups)] == ["a"]
