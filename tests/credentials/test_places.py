@@ -73,7 +73,7 @@ def test_the_first_place_that_is_there_counts(host):
         ("cmd:a 'b", "cmd: cannot be split into words"),
         ("file:~/loop", "loop cannot be read"),
         ("file:~/token#a", "is not JSON"),
-        ("file:~/.config", "is a folder, not a file"),
+        ("file:~/.config", "cannot be read"),
         pytest.param("file:~/open", "others can write it", marks=pytest.mark.posix),
     ],
 )

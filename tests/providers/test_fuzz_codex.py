@@ -15,7 +15,6 @@ from watcher.credentials import codex as codex_logins
 from watcher.credentials.files import UnusableSourceError
 from watcher.polling import fetch
 from watcher.providers import codex
-from watcher.providers.codex import api_keys
 
 NOW = datetime(2026, 5, 10, 11, tzinfo=UTC)
 ANYTHING = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -82,7 +81,7 @@ LIMIT = {"limit_type": "credits", "limit_window": "5h", "max_value": 9, "current
 )
 @ANYTHING
 def test_any_answer_of_a_proxy_gives_sound_readings(content):
-    readings = api_keys.parse_readings(content if isinstance(content, dict) else {})
+    readings = codex.parse_key_readings(content if isinstance(content, dict) else {})
     if readings:
         check_outcome(Snapshot(provider="codex", at=NOW, readings=tuple(readings)))
 

@@ -14,7 +14,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files, 
 from watcher.credentials.files import decode_claims, get_absolute_path, get_mapping, get_text
 from watcher.credentials.opencode import parse_expiry
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
+from watcher.system.paths import expand_home
 
 STATUS_KEY = "antigravityAuthStatus"
 OAUTH_KEY = "antigravityUnifiedStateSync.oauthToken"  # read only so that `doctor` can report that it exists
@@ -46,8 +46,7 @@ def find_cache(host_info: HostInfo, database_path: str | None = None) -> list[Cr
         ProviderError: none can be read, and none was ever read before in this process.
     """
     if database_path:
-        home = host_info.home / database_path[1:].lstrip("/\\")
-        return [_read_credential(host_info, home if database_path.startswith("~") else Path(database_path))[1]]
+        return [_read_credential(host_info, expand_home(database_path, host_info.home))[1]]
     found: list[tuple[Rank, Credential]] = []
     errors: list[ProviderError] = []
     for list_paths in (list_cache_paths, list_running_cache_paths):
@@ -205,7 +204,7 @@ def _parse_own_login(host_info: HostInfo, content: dict[str, Any], path: str) ->
             path=path,
             token=token,
             refresh_token=refresh_token,
-            expires_at=_parse_expiry(expiry),
+            expires_at=parse_expiry(expiry, None),
             account=email.casefold(),
             account_name=email,
             extra={
@@ -216,16 +215,6 @@ def _parse_own_login(host_info: HostInfo, content: dict[str, Any], path: str) ->
             },
         )
     ]
-
-
-def _parse_expiry(value: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
-        return (
-            parse_expiry(value, None) if at is None else (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-        )
-    except (ValueError, OverflowError):
-        return parse_expiry(value, None)
 
 
 # --- Finds Antigravity's language server among the processes of this user: nothing else names its port -----------

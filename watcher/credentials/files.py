@@ -5,7 +5,6 @@ is written, locked or created.
 """
 
 import base64
-import errno
 import hashlib
 import json
 import threading
@@ -27,13 +26,12 @@ def wait_for_writer() -> None:
     threading.Event().wait(RETRY_PAUSE_S)
 
 
-def read_json(path: Path, *, hint: str, wait: Callable[[], None] = wait_for_writer) -> dict[str, Any] | None:
+def read_json(path: Path, *, hint: str) -> dict[str, Any] | None:
     """The JSON object in that file; None if there is no such file.
 
     Args:
         path: the file.
         hint: what to do about a broken file: "sign in again with `opencode auth login`".
-        wait: waits a moment between two attempts.
 
     Raises:
         NotSignedInError: it exists and cannot be used; the line names the file and what to do.
@@ -41,7 +39,7 @@ def read_json(path: Path, *, hint: str, wait: Callable[[], None] = wait_for_writ
     problem = ""
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
-            wait()
+            wait_for_writer()
         data = _read_bytes(path, hint)
         if data is None:
             return None
@@ -68,13 +66,9 @@ def _read_bytes(path: Path, hint: str) -> bytes | None:
         return read_file(path, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise NotSignedInError(f"{path} may not be read: give yourself permission to read it") from None
     except OSError as error:
-        if isinstance(error, IsADirectoryError):
-            raise NotSignedInError(f"{path} is a folder, not a file: {hint}") from None
-        if error.errno == errno.EFBIG:
-            raise NotSignedInError(f"{path} is too large for a login file: {hint}") from None
-        if isinstance(error, PermissionError):
-            raise NotSignedInError(f"{path} may not be read: give yourself permission to read it") from None
         raise NotSignedInError(f"{path} cannot be read ({error.strerror or type(error).__name__}): {hint}") from None
 
 

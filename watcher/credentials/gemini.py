@@ -192,42 +192,20 @@ def _get_active_index(content: Mapping[str, Any], count: int) -> int:
     return 0
 
 
-# --- merging ----------------------------------------------------------------------------------------------------------
+# --- all places -------------------------------------------------------------------------------------------------------
 
 
-def merge_duplicates(credentials: Sequence[Credential], env: Mapping[str, str]) -> list[Credential]:
-    """The logins without repeats: one for each refresh token and email, the better one with what the others know.
+def select_usable(credentials: Sequence[Credential], env: Mapping[str, str]) -> list[Credential]:
+    """The logins; one of Gemini CLI that does not name its owner only if there is no other.
 
-    A login of Gemini CLI that does not name its owner counts only if it is the only one. The environment's project
-    belongs to the only login, if that names no project itself.
+    The environment's project belongs to the only account, if that names no project itself.
     """
-    kept: list[Credential] = []
-    for each in credentials:
-        twin = next((index for index, other in enumerate(kept) if _is_same_login(each, other)), None)
-        if twin is not None:
-            kept[twin] = _merge_credentials(kept[twin], each)
-        elif each.account or each.source_name != SOURCE_NAME or not kept:
-            kept.append(each)
+    others = [each for each in credentials if each.account or each.source_name != SOURCE_NAME]
+    usable = others or list(credentials)
     project = env.get("GEMINI_PROJECT_ID", "").strip()
-    if len(kept) == 1 and project and not kept[0].extra.get("project"):
-        return [replace(kept[0], extra={**kept[0].extra, "project": project})]
-    return kept
-
-
-def _is_same_login(one: Credential, other: Credential) -> bool:
-    if one.refresh_token and one.refresh_token == other.refresh_token:
-        return True
-    return bool(one.account) and one.account == other.account
-
-
-def _merge_credentials(best: Credential, other: Credential) -> Credential:
-    return replace(
-        best,
-        refresh_token=best.refresh_token or other.refresh_token,
-        account=best.account or other.account,
-        account_name=best.account_name or other.account_name,
-        extra={**other.extra, **best.extra},
-    )
+    if project and len({each.account or each.refresh_token for each in usable}) == 1:
+        return [replace(each, extra={"project": project, **each.extra}) for each in usable]
+    return usable
 
 
 def _require_google_login(path: Path) -> None:

@@ -116,8 +116,11 @@ def _parse_entry(value: object, entry_id: str, path: Path) -> OpenCodeEntry:
 
 
 def parse_expiry(value: object, mtime_s: float | None) -> datetime | None:
-    """When a token ends: milliseconds, seconds, or seconds after the file was written; None for 0, blank and junk."""
+    """When a token ends: ISO 8601, milliseconds, seconds, or seconds after the file was written; None for 0, and junk."""
     try:
+        if isinstance(value, str) and "-" in value:
+            at = datetime.fromisoformat(value.strip())
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
         seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0
         if not seconds > 0:
             return None

@@ -22,7 +22,7 @@ from watcher.polling import accounts
 from watcher.polling.next_poll import iter_changes
 from watcher.polling.statusline import compare_resets
 from watcher.providers import claude, parsing
-from watcher.providers.codex import ID, usage
+from watcher.providers.codex import ID, MAIN_LIMIT_ID, parse_session_limits
 from watcher.storage.store import Store
 
 MAX_READ_BYTES = 256 * 1024  # of all files together
@@ -74,8 +74,8 @@ def _read_file(path: str, max_bytes: int) -> Iterator[tuple[str, Note]]:
         limits, at = _parse_line(line)
         if limits is None or at is None:
             continue
-        limit_id = parsing.parse_text(limits.get("limit_id")) or usage.MAIN_LIMIT_ID
-        readings = tuple(usage.parse_session_limits(limits, at))
+        limit_id = parsing.parse_text(limits.get("limit_id")) or MAIN_LIMIT_ID
+        readings = tuple(parse_session_limits(limits, at))
         if readings and limit_id not in seen:
             seen.add(limit_id)
             yield limit_id, Note(at, readings, parsing.parse_text(limits.get("plan_type")), session_at)

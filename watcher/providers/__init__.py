@@ -1,4 +1,4 @@
-"""The providers: one file or package for each API, and the registry.
+"""The providers: one file for each API, and the registry.
 
 A provider is a generator: it yields a `Request` or a `DatabaseQuery`, receives the `Response` or `QueryResult`, and
 returns a `Snapshot`. It raises the errors of `watcher.errors`; it does not wait, retry, log or open files.

@@ -24,7 +24,7 @@ NO_PROJECT_NOTE = "no project known: low confidence: set GEMINI_PROJECT_ID"
 
 
 def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Credential]:
-    """Google logins, OpenCode's first, each account once."""
+    """Google logins, OpenCode's first."""
     if overrides.token:
         return [Credential(provider=ID, source_name="config", path="config", token=overrides.token)]
     if overrides.login_path:
@@ -35,7 +35,7 @@ def find_credentials(host_info: HostInfo, overrides: Overrides) -> Sequence[Cred
         sources = [
             partial(find, host_info) for find in (gemini.find_in_opencode, gemini.find_in_accounts, gemini.find_in_cli)
         ]
-    return collect_credentials(*sources, select=partial(gemini.merge_duplicates, env=host_info.env))
+    return collect_credentials(*sources, select=partial(gemini.select_usable, env=host_info.env))
 
 
 def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderState) -> Conversation:

@@ -5,7 +5,7 @@ import pytest
 from tests.providers.codex.codex_poll import NOW, PROVIDER, found_in, nowhere, request_for, write
 from watcher.core.rules import vocabulary
 from watcher.polling import fetch
-from watcher.providers.codex import api_keys
+from watcher.providers import codex
 
 
 def make_limit(**fields: object) -> dict:
@@ -68,9 +68,9 @@ def test_a_limit_of_a_key_is_named_by_its_window_and_its_model():
         ("12h", "12h", 43200),
         ("per sprint", "per_sprint", None),
     ):
-        [reading] = api_keys.parse_readings({"limits": [make_limit(limit_window=word)]})
+        [reading] = codex.parse_key_readings({"limits": [make_limit(limit_window=word)]})
         assert (reading.window, reading.window_seconds, reading.used_percent) == (window, seconds, 25)
-    [reading] = api_keys.parse_readings({"limits": [make_limit(model_filter="gpt-5.3-codex-spark")]})
+    [reading] = codex.parse_key_readings({"limits": [make_limit(model_filter="gpt-5.3-codex-spark")]})
     assert (reading.window, reading.label) == (
         "gpt_5_3_codex_spark_five_hour",
         "gpt-5.3-codex-spark 5-hour window",
@@ -83,7 +83,7 @@ def test_limits_of_several_types_keep_their_names_whatever_their_order():
         make_limit(limit_type="cost_usd", current_value=180),
     ]
     for order in (limits, limits[::-1]):
-        cost, tokens = api_keys.parse_readings({"limits": order})
+        cost, tokens = codex.parse_key_readings({"limits": order})
         assert (cost.window, cost.used_percent, cost.used, cost.unit) == ("five_hour", 90, None, "percent")
         assert (tokens.window, tokens.used_percent, tokens.used, tokens.unit) == (
             "five_hour_total_tokens", 10, 20, "tokens",
@@ -99,31 +99,31 @@ def test_limits_of_several_types_keep_their_names_whatever_their_order():
     ],
 )  # fmt: skip
 def test_a_limit_that_cannot_be_read_costs_only_itself(entry):
-    readings = api_keys.parse_readings({"limits": [entry, make_limit(limit_window="7d")]})
+    readings = codex.parse_key_readings({"limits": [entry, make_limit(limit_window="7d")]})
     assert [reading.window for reading in readings] == ["weekly"]
 
 
 def test_use_is_computed_from_what_remains():
-    [reading] = api_keys.parse_readings({"limits": [make_limit(current_value=None, remaining_value=20)]})
+    [reading] = codex.parse_key_readings({"limits": [make_limit(current_value=None, remaining_value=20)]})
     assert (reading.used, reading.used_percent) == (180, 90)
 
 
 def test_shared_windows_of_a_proxy_have_their_own_ids():
     own = make_limit(source="api_key_limit")
     shared = [make_limit(limit_window="7d", current_value=150), make_limit(current_value=100)]
-    readings = api_keys.parse_readings({"limits": [own], "upstream_limits": [*shared, "junk"]})
+    readings = codex.parse_key_readings({"limits": [own], "upstream_limits": [*shared, "junk"]})
     assert [(each.window, each.used_percent) for each in readings] == [
         ("five_hour", 25), ("upstream_weekly", 75), ("upstream_five_hour", 50),
     ]  # fmt: skip
     assert readings[1].label == "upstream weekly window"
-    older = api_keys.parse_readings({"limits": [own, *({**each, "source": "aggregate"} for each in shared)]})
+    older = codex.parse_key_readings({"limits": [own, *({**each, "source": "aggregate"} for each in shared)]})
     assert older == readings
-    assert api_keys.parse_readings({"limits": "junk", "upstream_limits": None}) == []
+    assert codex.parse_key_readings({"limits": "junk", "upstream_limits": None}) == []
 
 
 def test_a_key_may_have_a_limit_for_life():
     entry = make_limit(limit_window="lifetime", limit_type="total_tokens", reset_at="9999-12-31T23:59:59.999999Z")
-    [reading] = api_keys.parse_readings({"limits": [entry]})
+    [reading] = codex.parse_key_readings({"limits": [entry]})
     assert (reading.window, reading.used_percent, reading.resets_at, reading.unit) == ("lifetime", 25, None, "tokens")
 
 

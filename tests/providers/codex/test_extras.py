@@ -10,7 +10,6 @@ from watcher.credentials import Credential
 from watcher.errors import OfflineError, ServerError, TimedOutError
 from watcher.polling import fetch
 from watcher.providers import codex
-from watcher.providers.codex import usage as windows
 from watcher.providers.parsing import WEEK_S
 
 NOW = datetime(2026, 11, 20, 15, tzinfo=UTC)
@@ -178,7 +177,7 @@ def test_a_refusal_is_left_alone_for_a_while(trouble, asked_after):
 
 @pytest.mark.parametrize("mode", ["NONE", "none", "disabled", "OFF", "no_limit", "NO-LIMIT"])
 def test_a_limit_that_is_not_enforced_is_none(mode):
-    [reading] = windows.parse_monthly_limit(
+    [reading] = codex.parse_monthly_limit(
         {"current_month_usage": 5, "effective_monthly_limit": {"limit": 7, "enforcement_mode": mode}}
     )
     assert (reading.unlimited, reading.limit, reading.used_percent, reading.used) == (True, None, None, 5)
@@ -186,13 +185,13 @@ def test_a_limit_that_is_not_enforced_is_none(mode):
 
 @pytest.mark.parametrize("fields", [{"limit": 0}, {"limit": None}, {"enforcement_mode": "HARD_CAP"}, None, "junk"])
 def test_a_missing_limit_is_none(fields):
-    [reading] = windows.parse_monthly_limit({"current_month_usage": "5", "effective_monthly_limit": fields})
+    [reading] = codex.parse_monthly_limit({"current_month_usage": "5", "effective_monthly_limit": fields})
     assert reading.unlimited
 
 
 @pytest.mark.parametrize("used", [None, "x", True, -1, []])
 def test_missing_use_is_no_reading(used):
-    assert list(windows.parse_monthly_limit({**SPENT, "current_month_usage": used})) == []
+    assert list(codex.parse_monthly_limit({**SPENT, "current_month_usage": used})) == []
 
 
 def test_reset_credits_are_requested_only_if_configured():

@@ -10,7 +10,6 @@ from watcher.credentials import Credential
 from watcher.errors import OfflineError, TimedOutError
 from watcher.polling import fetch
 from watcher.providers import codex
-from watcher.providers.codex import usage
 
 WHOAMI = {"chatgpt_account_id": "ws-9", "chatgpt_plan_type": "business", "email": "me@example.com"}
 
@@ -26,7 +25,7 @@ class FakeServer:
 
     def __call__(self, request):
         self.asked.append(request)
-        if request.url != usage.WHOAMI_URL:
+        if request.url != codex.WHOAMI_URL:
             return Response(status=200, body=json.dumps(USAGE).encode(), received_at=NOW)
         if isinstance(self.whoami, Exception):
             raise self.whoami
@@ -43,7 +42,7 @@ def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_i
     server, kept = FakeServer(), {}
     snapshot = server.poll(login(personal="yes"), kept)
     assert [(each.method, each.url) for each in server.asked] == [
-        ("GET", usage.WHOAMI_URL),
+        ("GET", codex.WHOAMI_URL),
         ("GET", codex.USAGE_URL),
     ]
     for each in server.asked:
@@ -57,7 +56,7 @@ def test_a_personal_token_is_asked_once_whose_it_is_and_sent_as_the_tool_sends_i
     assert [each.url for each in server.asked] == [codex.USAGE_URL]
     assert server.asked[0].headers["ChatGPT-Account-Id"] == "ws-9"
     server.poll(Credential(provider="codex", source_name="p", path="p", token="new", extra={"personal": "yes"}), kept)
-    assert [each.url for each in server.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
+    assert [each.url for each in server.asked] == [codex.WHOAMI_URL, codex.USAGE_URL]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_a_question_that_never_left_is_asked_again():
     server, kept = FakeServer(OfflineError("offline")), {}
     server.poll(login(personal="yes"), kept)
     server.poll(login(personal="yes"), kept)
-    assert [each.url for each in server.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
+    assert [each.url for each in server.asked] == [codex.WHOAMI_URL, codex.USAGE_URL]
 
 
 def test_beside_other_logins_a_personal_token_goes_by_its_workspace():
@@ -97,14 +96,14 @@ def test_a_personal_token_for_another_server_is_shown_to_that_one_alone():
     server.poll(login(personal="yes", usage_url="https://proxy.example.com/api/codex/usage"), {})
     assert [each.url for each in server.asked] == ["https://proxy.example.com/api/codex/usage"]
     server.poll(login(personal="yes", usage_url="https://chat.openai.com/backend-api/wham/usage"), {})
-    assert server.asked[0].url == usage.WHOAMI_URL
+    assert server.asked[0].url == codex.WHOAMI_URL
 
 
 def test_a_personal_token_in_the_config_is_asked_whose_it_is_as_one_in_codexs_file(tmp_path):
     server, kept = FakeServer(), {}
     [login] = found_in(tmp_path, token="at-x").credentials
     snapshot = server.poll(login, kept)
-    assert [each.url for each in server.asked] == [usage.WHOAMI_URL, codex.USAGE_URL]
+    assert [each.url for each in server.asked] == [codex.WHOAMI_URL, codex.USAGE_URL]
     assert all(each.headers["originator"] == "codex_cli_rs" for each in server.asked)
     assert server.asked[1].headers["ChatGPT-Account-Id"] == "ws-9"
     assert (snapshot.account_name, snapshot.plan) == ("me@example.com", "business")

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from tests.providers.codex.codex_poll import NOW, USAGE, asked
-from watcher.providers.codex import usage
+from watcher.providers import codex
 from watcher.providers.parsing import HOUR_S
 
 
@@ -21,7 +21,7 @@ from watcher.providers.parsing import HOUR_S
 )
 def test_a_window_is_named_by_its_length_whatever_its_slot(seconds, window, label):
     for slot in ("primary_window", "secondary_window"):
-        [reading] = usage.parse_windows({slot: {"used_percent": 1, "limit_window_seconds": seconds}}, NOW)
+        [reading] = codex.parse_windows({slot: {"used_percent": 1, "limit_window_seconds": seconds}}, NOW)
         assert (reading.window, reading.label, reading.window_seconds) == (window, label, seconds)
 
 
@@ -30,7 +30,7 @@ def test_a_window_with_a_length_beats_a_guessed_one():
         "primary_window": {"used_percent": 1},
         "secondary_window": {"used_percent": 2, "limit_window_seconds": 18000},
     }
-    assert [(reading.window, reading.used_percent) for reading in usage.parse_readings({"rate_limit": limit}, NOW)] == [
+    assert [(reading.window, reading.used_percent) for reading in codex.parse_readings({"rate_limit": limit}, NOW)] == [
         ("five_hour", 2)
     ]
 
@@ -44,7 +44,7 @@ def test_a_reset_is_absolute_where_that_is_given_and_counted_from_the_answer_whe
         ({**both, "reset_at": ends * 1000}, NOW + timedelta(hours=2)),
         ({"used_percent": 1}, None),
     ):
-        [reading] = usage.parse_windows({"primary_window": fields}, NOW)
+        [reading] = codex.parse_windows({"primary_window": fields}, NOW)
         assert reading.resets_at == resets_at
 
 
@@ -67,7 +67,7 @@ def test_any_other_length_is_a_window_of_its_own(hours):
     ],
 )
 def test_further_windows_inside_the_limit_are_named_by_their_key(key, window):
-    readings = usage.parse_windows({key: {"used_percent": 5}}, NOW)
+    readings = codex.parse_windows({key: {"used_percent": 5}}, NOW)
     assert [each.window for each in readings] == ([] if window is None else [window])
 
 
