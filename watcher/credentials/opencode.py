@@ -116,7 +116,7 @@ def _parse_entry(value: object, entry_id: str, path: Path) -> OpenCodeEntry:
 
 
 def parse_expiry(value: object, mtime_s: float | None) -> datetime | None:
-    """When a token ends: ISO 8601, milliseconds, seconds, or seconds after the file was written; None for 0, and junk."""
+    """When a token ends: ISO 8601, milliseconds, seconds, or seconds after the file was written; None for 0 or junk."""
     try:
         if isinstance(value, str) and "-" in value:
             at = datetime.fromisoformat(value.strip())
