@@ -20,7 +20,7 @@ from watcher.core import formatting
 from watcher.core.model import Series
 from watcher.core.rules.ast import Selector
 from watcher.core.rules.parser import ExpressionError, parse_selector
-from watcher.core.rules.template import TemplateError, check_template, render_template
+from watcher.core.rules.template import check_template, render_template
 from watcher.errors import ConfigError, NoReadingsError, WatcherError
 from watcher.status.document import (
     AccountStatus,
@@ -399,7 +399,7 @@ def _matches_account(selector: Selector, account: AccountStatus) -> bool:
 def _validate_template(text: str) -> None:
     try:
         check_template(text)
-    except TemplateError as error:
+    except ExpressionError as error:
         raise click.UsageError(f"--template: {error}") from None
 
 

@@ -15,8 +15,7 @@ from watcher.errors import ShapeChangedError
 MAX_LENGTH = 1000
 MAX_STEPS = 1_000_000  # nodes visited and elements made for one answer: about a second
 
-_QUOTING_HINT = 'write a name with other characters in double quotes: "a-b"'
-_TEXT_HINT = "write a text in single quotes, a number in backticks"
+_HINT = 'write a text in single quotes, a number in backticks, a name such as "a-b" in double quotes'
 
 
 class ExpressionError(ValueError):
@@ -38,21 +37,11 @@ def compile_expression(text: str) -> dict[str, Any]:
         raise ExpressionError(f"longer than {MAX_LENGTH:,} characters", MAX_LENGTH, len(text))
     try:
         tree: dict[str, Any] = parser.Parser().parse(text).parsed
-    except exceptions.EmptyExpressionError:
-        raise ExpressionError("an empty expression") from None
-    except exceptions.IncompleteExpressionError:
-        raise ExpressionError("the expression is not complete", len(text)) from None
-    except exceptions.LexerError as error:
-        hint = _QUOTING_HINT if error.lexer_value == "-" else _TEXT_HINT
-        raise ExpressionError(f"not JMESPath: unexpected `{error.lexer_value}`; {hint}", error.lexer_position) from None
-    except exceptions.ParseError as error:
-        position = error.lex_position
-        end = position + len(str(error.token_value or ""))
-        hint = _QUOTING_HINT if "-" in text[position:end] else _TEXT_HINT
-        message = f"not JMESPath: unexpected `{error.token_value}`; {hint}"
-        raise ExpressionError(message, position, end) from None
-    except (exceptions.JMESPathError, RecursionError, ValueError):
-        raise ExpressionError("not JMESPath", 0, len(text)) from None
+    except (exceptions.JMESPathError, RecursionError, ValueError) as error:
+        start = getattr(error, "lexer_position", getattr(error, "lex_position", 0))
+        word = str(getattr(error, "lexer_value", getattr(error, "token_value", "")) or "")
+        message = f"not JMESPath: unexpected `{word}`; {_HINT}" if word else "the expression is not complete"
+        raise ExpressionError(message, start, start + len(word)) from None
     _check_functions(tree, text)
     return tree
 

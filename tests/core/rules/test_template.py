@@ -1,10 +1,11 @@
 import pytest
 
-from watcher.core.rules.template import TemplateError, check_template, render_template
+from watcher.core.rules.parser import ExpressionError
+from watcher.core.rules.template import check_template, render_template
 
 
 def refusal(text):
-    with pytest.raises(TemplateError) as caught:
+    with pytest.raises(ExpressionError) as caught:
         check_template(text)
     return str(caught.value)
 

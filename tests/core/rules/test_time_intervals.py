@@ -1,5 +1,6 @@
 """Time intervals: which texts are valid, and when an interval is active, also when the clock changes."""
 
+import re
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 
 from watcher.core.rules.time_intervals import (
     TimeInterval,
-    TimeIntervalError,
     check_time_zone,
     find_interval_end,
     find_next_interval_start,
@@ -43,7 +43,7 @@ def test_days_and_hours(text, days, start, end):
     "text", ["", "Mon-", "Monday", "Mon 9-18", "24:01-03:00", "09:60-10:00", "Mon Tue Wed", "Mon,,Tue", "09:00-09:00"]
 )
 def test_a_text_without_days_and_hours_is_refused(text):
-    with pytest.raises(TimeIntervalError):
+    with pytest.raises(ValueError, match=r"this|is no"):
         parse_active_interval(text)
 
 
@@ -51,13 +51,13 @@ def test_a_text_without_days_and_hours_is_refused(text):
     "zone", ["Europe/Berln", "berlin time", "../etc/passwd", "", "a" * 10_000, "\x00", "/etc/localtime"]
 )
 def test_an_unknown_time_zone_is_refused(zone):
-    with pytest.raises(TimeIntervalError, match="this is no time zone"):
+    with pytest.raises(ValueError, match="this is no time zone"):
         check_time_zone(zone)
 
 
 @pytest.mark.parametrize(("zone", "hint"), [("Europe/Berln", "Europe/Berlin"), ("New York", "America/New_York")])
 def test_the_closest_time_zone_is_suggested(zone, hint):
-    with pytest.raises(TimeIntervalError, match=f'did you mean "{hint}"'):
+    with pytest.raises(ValueError, match=f'did you mean "{hint}"'):
         check_time_zone(zone)
 
 
@@ -223,6 +223,5 @@ def test_quiet_hours_are_parsed(text, start, end):
     ],
 )
 def test_wrong_quiet_hours_are_refused(text, said):
-    with pytest.raises(TimeIntervalError) as caught:
+    with pytest.raises(ValueError, match=re.escape(said)):
         parse_quiet_hours(text)
-    assert str(caught.value) == said

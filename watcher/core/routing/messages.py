@@ -25,8 +25,8 @@ from watcher.core.model import (
 from watcher.core.routing import message_text
 from watcher.core.routing.message_text import SeriesName, TimeFormatter
 from watcher.core.routing.muting import RELEASE_REASONS
-from watcher.core.rules import template
 from watcher.core.rules.rule import Rule
+from watcher.core.rules.template import render_template
 
 DIGEST_KEY_PREFIX = "digest|"
 MAX_DIGEST_LINES = 12
@@ -107,8 +107,8 @@ def compose_message(transition: Transition, rule: Rule | None, formatter: Format
     if rule is not None and _uses_template(transition, rule):
         values = _collect_template_values(transition, name, times)
         still = "Still: " if transition.event is AlertEvent.REMINDER else ""
-        title = still + (_render_template(rule.title, values) or title) if rule.title else title
-        body = _render_template(rule.message, values) if rule.message else body
+        title = still + (clean_lines(render_template(rule.title, values)) or title) if rule.title else title
+        body = clean_lines(render_template(rule.message, values)) if rule.message else body
         if name.account and name.account not in f"{title} {body}":
             body = f"{body}\nAccount {name.account}."
     reading = transition.reading or _NO_READING
@@ -279,11 +279,3 @@ def _collect_template_values(transition: Transition, name: SeriesName, times: Ti
         "exhausts_in": format_duration(exhausts_at - now) if exhausts_at and exhausts_at > now else None,
         "age": None if age is None else format_duration(age),
     }
-
-
-def _render_template(text: str, values: Mapping[str, object]) -> str:
-    try:
-        rendered = template.render_template(text, values)
-    except template.TemplateError as error:
-        return f"{text} ({error})"  # checked when the rule was read; a message is still better than none
-    return clean_lines(rendered)  # an empty value at either end, such as an account, leaves no blank

@@ -31,24 +31,22 @@ _NUMBER_FORMAT = re.compile(r"[<>^]?[+ ]?0?\d{0,2},?(\.\d)?[fg]?")
 _TEXT_FORMAT = re.compile(r"[<>^]?\d{0,2}")
 
 
-class TemplateError(ExpressionError):
-    """A template that cannot be used; `start` and `end` are those of the wrong field's name, or of the whole text."""
-
-    def __init__(self, message: str, text: str, field: str = "") -> None:
-        start = text.find("{" + field) + 1 if field else 0
-        super().__init__(message, start, start + len(field) if field else len(text))
+def _make_error(message: str, text: str, field: str = "") -> ExpressionError:
+    """The error at the name of the wrong field, or at the whole text."""
+    start = text.find("{" + field) + 1 if field else 0
+    return ExpressionError(message, start, start + len(field) if field else len(text))
 
 
 def check_template(text: str) -> None:
     """Refuses a template with an unknown field, an attribute, an index, or a format that does not fit its field.
 
     Raises:
-        TemplateError: with what would be valid.
+        ExpressionError: with what would be valid.
     """
     for _, name, spec in _parse_template(text):
         if name and not (_NUMBER_FORMAT if name in TEMPLATE_NUMBER_FIELDS else _TEXT_FORMAT).fullmatch(spec):
             kind = "a number, as in :.0f" if name in TEMPLATE_NUMBER_FIELDS else "a text, as in :>8"
-            raise TemplateError(f'"{{{name}:{spec}}}": {name} is {kind}; "{spec}" is no format of it', text, name)
+            raise _make_error(f'"{{{name}:{spec}}}": {name} is {kind}; "{spec}" is no format of it', text, name)
 
 
 def render_template(text: str, values: Mapping[str, object]) -> str:
@@ -57,7 +55,7 @@ def render_template(text: str, values: Mapping[str, object]) -> str:
     The keys of `values` are `TEMPLATE_FIELDS`: an int, float or Decimal for a number field, a text for all others.
 
     Raises:
-        TemplateError: as `check_template`.
+        ExpressionError: as `check_template`.
     """
     parts: list[str] = []
     for literal, name, spec in _parse_template(text):
@@ -73,13 +71,13 @@ def _parse_template(text: str) -> Iterator[tuple[str, str, str]]:
     try:
         parts = list(Formatter().parse(text))
     except ValueError as error:
-        raise TemplateError(f"{error}; write {{{{ and }}}} for literal braces", text) from None
+        raise _make_error(f"{error}; write {{{{ and }}}} for literal braces", text) from None
     for literal, name, spec, conversion in parts:
         if name is not None and name not in TEMPLATE_FIELDS:
-            raise TemplateError(_describe_unknown_field(name), text, name)
+            raise _make_error(_describe_unknown_field(name), text, name)
         if name and (conversion or "{" in (spec or "")):
             message = f'"{{{name}}}": only a name and a format are valid here, as in {{used_percent:.0f}}'
-            raise TemplateError(message, text, name)
+            raise _make_error(message, text, name)
         yield literal, name or "", spec or ""
 
 

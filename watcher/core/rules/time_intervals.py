@@ -26,24 +26,20 @@ class TimeInterval(Struct, frozen=True, kw_only=True):
     tz: str | None = None  # IANA name; None: the machine's local zone
 
 
-class TimeIntervalError(ValueError):
-    """The text names no time interval; the message says what would be valid."""
-
-
 def parse_active_interval(text: str, tz: str | None = None) -> TimeInterval:
     """The interval of a rule's `active`; if days or hours are left out, all of them.
 
     Raises:
-        TimeIntervalError: with what would be valid.
+        ValueError: with what would be valid.
     """
     found = _DAYS_AND_HOURS.fullmatch(text.strip())
     if found is None or not found[0]:
-        raise TimeIntervalError(f"this names no days and hours; {_VALID_HINT}")
+        raise ValueError(f"this names no days and hours; {_VALID_HINT}")
     days = _parse_days(found["days"]) if found["days"] else ALL_DAYS
     hours = found["hours"] or "00:00-24:00"
     start, end = _parse_hours(hours, _VALID_HINT)
     if start == end and hours != "00:00-24:00":
-        raise TimeIntervalError("this begins and ends at the same time; leave the hours out for the whole day")
+        raise ValueError("this begins and ends at the same time; leave the hours out for the whole day")
     return TimeInterval(days=days, start=start, end=end, tz=tz)
 
 
@@ -51,11 +47,11 @@ def parse_quiet_hours(text: str) -> TimeInterval:
     """The quiet hours written as "22:00-08:00", every day in the machine's zone.
 
     Raises:
-        TimeIntervalError: with what would be valid.
+        ValueError: with what would be valid.
     """
     start, end = _parse_hours(text.strip(), 'write them as "22:00-08:00"')
     if start == end:
-        raise TimeIntervalError("this begins and ends at the same time; to mute everything, use `watcher snooze`")
+        raise ValueError("this begins and ends at the same time; to mute everything, use `watcher snooze`")
     return TimeInterval(start=start, end=end)
 
 
@@ -63,7 +59,7 @@ def check_time_zone(name: str) -> None:
     """Refuses what is no time zone of the IANA database.
 
     Raises:
-        TimeIntervalError: with the closest name, if there is one.
+        ValueError: with the closest name, if there is one.
     """
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones  # noqa: PLC0415 - 0.4 MB, rarely needed
 
@@ -74,7 +70,7 @@ def check_time_zone(name: str) -> None:
         cities = {each.rpartition("/")[2]: each for each in reversed(names)}
         close = find_close_match(name, names, VERY_CLOSE) or cities.get(name.replace(" ", "_"))
         hint = f'did you mean "{close}"?' if close else 'valid: such as "Europe/Berlin" or "UTC"'
-        raise TimeIntervalError(f"this is no time zone; {hint}") from None
+        raise ValueError(f"this is no time zone; {hint}") from None
 
 
 def is_active(interval: TimeInterval, now: datetime, tz: tzinfo | None = None) -> bool:
@@ -123,7 +119,7 @@ def _parse_day(word: str) -> int:
         return DAY_NAMES.index(word.capitalize())
     close = find_close_match(word[:3], DAY_NAMES)
     hint = f"did you mean {close}?" if close else f"valid: {', '.join(DAY_NAMES)}"
-    raise TimeIntervalError(f'"{sanitize_for_terminal(word, 20)}" is no day; {hint}')
+    raise ValueError(f'"{sanitize_for_terminal(word, 20)}" is no day; {hint}')
 
 
 def _parse_hours(text: str, hint: str) -> tuple[time, time]:
@@ -135,12 +131,12 @@ def _parse_hours(text: str, hint: str) -> tuple[time, time]:
                 f"{int(hour):02}:{minute or '00'}" for hour, minute in (short.groups()[:2], short.groups()[2:])
             )
             hint = f'write them as "{start}-{end}"'
-        raise TimeIntervalError(f"this names no hours; {hint}")
+        raise ValueError(f"this names no hours; {hint}")
     numbers = [int(part) for part in found.groups()]
     times = []
     for hour, minute in (numbers[:2], numbers[2:]):
         if hour > _LAST_HOUR or minute > _LAST_MINUTE or (hour == _LAST_HOUR and minute):
-            raise TimeIntervalError(f"{hour:02}:{minute:02} is no time of day; valid: 00:00 to 24:00")
+            raise ValueError(f"{hour:02}:{minute:02} is no time of day; valid: 00:00 to 24:00")
         times.append(time(hour % 24, minute))
     return times[0], times[1]
 
