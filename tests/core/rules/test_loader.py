@@ -16,8 +16,7 @@ from watcher.core.rules.loader import (
     decode_utf8,
     parse_rules,
 )
-from watcher.core.rules.rule import ExampleEntry, LevelsEntry, RuleEntry
-from watcher.core.rules.rule_reader import describe_type
+from watcher.core.rules.rule import ExampleEntry, RuleEntry
 from watcher.errors import ConfigError
 
 FILES = Path(__file__).parent / "files"
@@ -74,8 +73,8 @@ def test_two_rules_with_one_name_in_two_files_are_a_mistake():
 def test_the_mistakes_of_all_files_are_reported_together():
     _rules, mistakes = check_rule_files([("b.toml", "x = 1"), ("a.toml", "[[rule]]\n")])
     assert [line for line in format_diagnostics(mistakes).split("\n") if ".toml:" in line] == [
-        'a.toml:1:1: `name` is missing: a name such as "claude-session"',
-        'a.toml:1:1: `when` is missing: a condition such as "claude.five_hour > 80%"',
+        "a.toml:1:1: `name` is missing",
+        'a.toml:1:1: `when` is missing',
         "b.toml:1:1: unknown key `x`; valid: rule",
     ]
 
@@ -230,12 +229,6 @@ def test_a_file_with_one_character_changed_is_read_or_refused(path, at, characte
     for each in wrong:
         assert each.message
         assert "\x1b" not in str(each)
-
-
-def test_every_key_has_a_description_of_its_type():
-    for entry in (RuleEntry, ExampleEntry, LevelsEntry):
-        for field in msgspec.structs.fields(entry):
-            assert describe_type(field.type)
 
 
 def test_every_key_changes_the_rule():

@@ -9,7 +9,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -280,8 +280,8 @@ def convert_table(raw: Any, kind: type[T], add_problem: Callable[..., None], tab
                 checked = re.match(r"`(\w+)`", message)  # by a record in the table; it names the key
                 add_problem((*table, *path, checked[1]) if checked else (*table, *path), message)
             elif named is None:
-                choices = _list_choices(_list_fields(kind, path[:-1]).get(str(path[-1]))) if "enum" in message else ""
-                expected = f": choose one of {choices}" if choices else f" {describe_type_error(error)}"
+                choices = list_choices(_list_fields(kind, path[:-1]).get(str(path[-1]))) if "enum" in message else ()
+                expected = f": choose one of {', '.join(choices)}" if choices else f" {describe_type_error(error)}"
                 key = next((each for each in reversed((*table, *path)) if isinstance(each, str)), "file")
                 add_problem((*table, *path), f"`{key}`{expected}")
             elif named[1] == "unknown":
@@ -313,11 +313,17 @@ def _find_record(kind: Any) -> Any:
     return next((found for each in get_args(kind) if (found := _find_record(each))), None)
 
 
-def _list_choices(kind: Any) -> str:
-    """The words that a value of that type may be."""
-    schema = msgspec.json.schema(kind)
-    parts = [schema, *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
-    return ", ".join(str(word) for part in parts for word in part.get("enum", ()) if word is not None)
+def list_choices(kind: Any) -> tuple[str, ...]:
+    """The words that a value of that type, or a value in it, may be."""
+    return tuple(_iter_choices(msgspec.json.schema(kind)))
+
+
+def _iter_choices(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from (word for word in schema.get("enum", ()) if word is not None)
+        schema = list(schema.values())
+    for part in schema if isinstance(schema, list) else ():
+        yield from _iter_choices(part)
 
 
 def _remove_value(raw: Any, path: KeyPath) -> KeyPath:

@@ -63,94 +63,74 @@ class Rule(Struct, frozen=True, kw_only=True, cache_hash=True):
 
 JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DURATION_PATTERN = r"^(?=[0-9])([0-9.]+w)?([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?$"
-_DURATION_SCHEMA = {"pattern": DURATION_PATTERN}
 
-Name = Annotated[str, Meta(title='a name such as "claude-session"')]
-Condition = Annotated[str, Meta(title='a condition such as "claude.five_hour > 80%"')]
-ClearCondition = Annotated[str, Meta(title='a comparison such as "< 70%", or a whole condition')]
-Threshold = Annotated[str, Meta(title='a value such as "80%", "2h", "$5" or "50"')]
-SeverityName = Annotated[Severity, Meta(title='"info", "warning" or "critical"')]
-ChannelNames = Annotated[list[str], Meta(title='a list of channel names such as ["desktop"]')]
-Duration = Annotated[str, Meta(title='a duration such as "45m", "2h" or "1h30m"', extra_json_schema=_DURATION_SCHEMA)]
-Event = Annotated[Literal["firing", "escalated", "resolved", "reset"], Meta(title="an event")]
-Events = Annotated[list[Event], Meta(title='a list of "firing", "escalated", "resolved" and "reset"')]
-ActiveHours = Annotated[str, Meta(title='days and hours such as "Mon-Fri 09:00-18:00"')]
-TimeZone = Annotated[str, Meta(title='a time zone such as "Europe/Berlin"')]
-Template = Annotated[str, Meta(title='a text such as "{provider} is at {used_percent:.0f} %"')]
-SeriesName = Annotated[str, Meta(title='one series such as "claude.five_hour"')]
-Value = Annotated[int | float | Literal["?", "reset"], Meta(title='a number, "?" or "reset"')]
-Values = Annotated[list[Value], Meta(title='a list of numbers, "?" (no reading) and "reset"')]
-Phase = Annotated[Literal[".", "p", "F"], Meta(title='".", "p" or "F"')]
-Phases = Annotated[list[Phase], Meta(title='a list of "." (ok), "p" (pending) and "F" (firing)')]
-Limit = Annotated[int | float, Meta(title="a number")]
-StartTime = Annotated[datetime, Meta(title="a date and time with an offset such as 2026-03-04T12:00:00Z")]
+Duration = Annotated[str, Meta(extra_json_schema={"pattern": DURATION_PATTERN})]
+Event = Literal["firing", "escalated", "resolved", "reset"]
+Value = int | float | Literal["?", "reset"]
+Phase = Literal[".", "p", "F"]
 
 
 class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One `[[rule.example]]`: readings, and the expected state after each. `watcher rules test` runs it."""
 
-    series: Annotated[SeriesName, Meta(description="The series of the readings.")]
+    series: Annotated[str, Meta(description="The series of the readings.")]
     every: Annotated[Duration, Meta(description="The time between two readings.")] = "5m"
-    used: Annotated[Values, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = []
-    remaining: Annotated[Values, Meta(description="What is left, poll by poll, in the window's own unit.")] = []
-    expect: Annotated[Phases, Meta(description="The alert's state after each reading, one for each.")]
-    limit: Annotated[Limit | None, Meta(description="With `remaining`: the limit of the window.")] = None
+    used: Annotated[list[Value], Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = []
+    remaining: Annotated[list[Value], Meta(description="What is left, poll by poll, in the window's own unit.")] = []
+    expect: Annotated[list[Phase], Meta(description="The alert's state after each reading, one for each.")]
+    limit: Annotated[int | float | None, Meta(description="With `remaining`: the limit of the window.")] = None
     window: Annotated[Duration | None, Meta(description="The window's length. Default: by its name.")] = None
     resets_in: Annotated[
         Duration | None, Meta(description="From the first reading to the reset. Default: a whole window.")
     ] = None
     start: Annotated[
-        StartTime | None, Meta(description="The time of the first reading. Default: a Wednesday at 12:00 UTC.")
+        datetime | None, Meta(description="The time of the first reading. Default: a Wednesday at 12:00 UTC.")
     ] = None
 
 
 class LevelsEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The value of the word `level`, for each severity."""
 
-    info: Threshold | None = None
-    warning: Threshold | None = None
-    critical: Threshold | None = None
-
-
-Levels = Annotated[LevelsEntry, Meta(title='a table such as { warning = "80%", critical = "95%" }')]
-Examples = Annotated[list[ExampleEntry], Meta(title="[[rule.example]] tables")]
+    info: str | None = None
+    warning: str | None = None
+    critical: str | None = None
 
 
 class RuleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename={"hold": "for"}):
     """One `[[rule]]`: a condition, and what to do when it holds."""
 
-    name: Annotated[Name, Meta(description="The name of the alert; unique.")]
-    when: Annotated[Condition, Meta(description="The condition that fires the alert.")]
+    name: Annotated[str, Meta(description="The name of the alert; unique.")]
+    when: Annotated[str, Meta(description="The condition that fires the alert.")]
     clear: Annotated[
-        ClearCondition | None,
+        str | None,
         Meta(
             description="The condition that ends the alert. Default: five points back from a percent, else not `when`."
         ),
     ] = None
     levels: Annotated[
-        Levels | None, Meta(description="The value of the word `level` in `when`, for each severity.")
+        LevelsEntry | None, Meta(description="The value of the word `level` in `when`, for each severity.")
     ] = None
-    severity: Annotated[SeverityName, Meta(description="How much the alert matters.")] = Severity.WARNING
-    notify: Annotated[ChannelNames | None, Meta(description="Default: the default route.")] = None
+    severity: Annotated[Severity, Meta(description="How much the alert matters.")] = Severity.WARNING
+    notify: Annotated[list[str] | None, Meta(description="Default: the default route.")] = None
     hold: Annotated[Duration | None, Meta(description="How long `when` must hold before the alert fires.")] = None
     remind: Annotated[
         Duration | None, Meta(description="Repeat the message this often while the alert lasts. Default: never.")
     ] = None
     on: Annotated[
-        Events | None,
+        list[Event] | None,
         Meta(description='The events that send a message. Default: ["firing", "escalated", "resolved"].'),
     ] = None
-    active: Annotated[ActiveHours | None, Meta(description="When the rule may fire.")] = None
-    tz: Annotated[TimeZone | None, Meta(description="The time zone of `active`. Default: local time.")] = None
-    title: Annotated[Template | None, Meta(description="Replaces the default title.")] = None
-    message: Annotated[Template | None, Meta(description="Replaces the default text.")] = None
-    example: Annotated[Examples, Meta(description="Tests: readings, and the expected states.")] = []
+    active: Annotated[str | None, Meta(description="When the rule may fire.")] = None
+    tz: Annotated[str | None, Meta(description="The time zone of `active`. Default: local time.")] = None
+    title: Annotated[str | None, Meta(description="Replaces the default title.")] = None
+    message: Annotated[str | None, Meta(description="Replaces the default text.")] = None
+    example: Annotated[list[ExampleEntry], Meta(description="Tests: readings, and the expected states.")] = []
 
 
 class RulesDocument(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file of rules."""
 
-    rule: Annotated[list[RuleEntry], Meta(title="[[rule]] tables", description="The rules.")] = []
+    rule: Annotated[list[RuleEntry], Meta(description="The rules.")] = []
 
 
 def build_rules_schema() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +18,8 @@ from watcher.core.rules.diagnostics import (
     TextSpan,
     TomlPositions,
     create_diagnostic,
-    find_close_match,
+    describe_type_error,
+    list_choices,
     sanitize_for_terminal,
     suggest_word,
 )
@@ -131,7 +132,7 @@ class RuleReader:
                 good[key] = value
         for key, field in fields.items():
             if field.required and key not in table:
-                self._add_error(path, f"`{key}` is missing: {describe_type(field.type)}", at_key=True)
+                self._add_error(path, f"`{key}` is missing", at_key=True)
         return good
 
     def _has_valid_type(self, path: KeyPath, value: Any, expected_type: Any) -> bool:
@@ -142,9 +143,12 @@ class RuleReader:
             index = str(error).rpartition("$[")[2].partition("]")[0]
             if isinstance(value, list) and index.isdigit() and int(index) < len(value):
                 path, value = (*path, int(index)), value[int(index)]
-            hint = _suggest_choice(value, expected_type)
-            message = f"`{key}` takes {describe_type(expected_type)}, not {format_toml_value(value)}{hint}"
-            self._add_error(path, message)
+            message = describe_type_error(error)
+            if "enum" in message:
+                choices = list_choices(expected_type)
+                hint = suggest_word(value, choices, f"words that it takes: {', '.join(choices)}")
+                message = f"does not take {format_toml_value(value)}; {hint}"
+            self._add_error(path, f"`{key}` {message}")
             return False
         return True
 
@@ -395,24 +399,3 @@ def format_toml_value(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > _MAX_NUMBER_BITS:
         return "a very long number"  # which Python refuses to convert to text
     return sanitize_for_terminal(str(value), 40)
-
-
-def describe_type(expected_type: Any) -> str:
-    """What a key takes: the first title in its type."""
-    waiting = [expected_type]
-    while waiting:
-        each = waiting.pop(0)
-        for note in getattr(each, "__metadata__", ()):
-            if note.title:
-                return str(note.title)
-        waiting += get_args(each)
-    raise TypeError("the type of a key has no title")
-
-
-def _suggest_choice(value: Any, expected_type: Any) -> str:
-    """`; did you mean "warning"?` if the value is close to one of the texts that the key takes."""
-    description = describe_type(expected_type)
-    if not isinstance(value, str) or " such as " in description:
-        return ""
-    choice = find_close_match(value, [part.strip('",.') for part in description.split() if part.startswith('"')])
-    return f'; did you mean "{choice}"?' if choice and choice != value else ""
