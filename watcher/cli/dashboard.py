@@ -110,7 +110,7 @@ def build_details_event(paths: Paths, now: datetime) -> bytes:
             format_series = make_series_formatter(store)
             since = now - HISTORY_SPANS["week"]
             for track in build_tracks(store, store.readings.load_series(), since, rules):
-                tracks[format_series(track.usage_history.series)] = convert_track(track, now)
+                tracks[track.series_name] = convert_track(track, now)
             last: dict[str, dict[Any, Any]] = {}  # rule -> series -> decision
             for each in iter_decisions(
                 rules,

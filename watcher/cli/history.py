@@ -66,6 +66,7 @@ def build_tracks(
     transitions = store.alerts.load_transitions(since=since)
     states = store.alerts.load_state().series_states
     failures = store.readings.load_failures(since=since)
+    format_series = make_series_formatter(store)
     is_hourly = len(series) > MAX_DETAILED_SERIES and not every_reading
     tracks = []
     for each in sorted(series, key=lambda each: (get_provider_position(each.provider), each.account, each.window)):
@@ -78,6 +79,8 @@ def build_tracks(
         tracks.append(
             Track(
                 name=format_series_name(store, each, history.label),
+                series_name=format_series(each),
+                account_name=find_account_name(store, each),
                 usage_history=history,
                 threshold_lines=thresholds.find_threshold_lines(states[each], rules) if each in states else (),
                 transitions=tuple(transition for transition in transitions if transition.series == each),
@@ -120,8 +123,6 @@ def find_account_name(store: Store, series: Series) -> str:
 
 
 _TERMINAL = "terminal"
-HistoryRow = tuple[str, str, Track]
-"""The series as the user writes it, the account's name, its track."""
 
 
 @click.command()
@@ -157,23 +158,23 @@ def history(series: tuple[str, ...], *, since: str, as_document: bool, as_csv: b
     _check_target(target)
     now = clock.utc_now()
     time_range = TimeRange(start=now - parse_duration_option("--since", since), end=now, tz=clock.LocalZone())
-    rows = _load_rows(series, time_range, every_reading=as_document or as_csv)
+    tracks = _load_tracks(series, time_range, every_reading=as_document or as_csv)
     if as_document:
-        click.echo(format_json(build_history_document(rows, time_range)))
+        click.echo(format_json(build_history_document(tracks, time_range)))
     elif as_csv:
-        click.echo(format_csv(rows), nl=False)
-    elif not rows:
+        click.echo(format_csv(tracks), nl=False)
+    elif not tracks:
         selected = f" of {', '.join(series)}" if series else ""
         click.echo(f"nothing was read{selected} in the last {since}: look further back with --since")
     elif target == _TERMINAL:
-        _print_plots(rows, time_range)
+        _print_plots(tracks, time_range)
     elif target is not None:
-        _write_picture(Path(target), [track for _, _, track in rows], time_range)
+        _write_picture(Path(target), tracks, time_range)
     else:
-        _echo_lines(format_overview([(name, track) for name, _, track in rows], time_range, _get_terminal_width()))
-        if series and len(rows) == 1:
+        _echo_lines(format_overview(tracks, time_range, _get_terminal_width()))
+        if series and len(tracks) == 1:
             click.echo()
-            _print_plots(rows, time_range)
+            _print_plots(tracks, time_range)
 
 
 def _check_target(target: str | None) -> None:
@@ -183,22 +184,19 @@ def _check_target(target: str | None) -> None:
         )
 
 
-def _load_rows(selector_texts: Iterable[str], time_range: TimeRange, *, every_reading: bool) -> list[HistoryRow]:
+def _load_tracks(selector_texts: Iterable[str], time_range: TimeRange, *, every_reading: bool) -> list[Track]:
     selectors = parse_selectors(selector_texts)
     with open_store(find_paths(), time_range.end) as store:
         states = store.alerts.load_state().series_states
-        chosen: dict[Series, str] = {}  # series -> its account's name
+        chosen = []
         for series in store.readings.load_series():
             state, name = states.get(series), find_account_name(store, series)
             kind, is_primary = ("", False) if state is None else (state.kind.value, state.primary)
             if not selectors or any(
                 each.for_all_windows.matches(series, name, kind, is_primary=is_primary) for each in selectors
             ):
-                chosen[series] = name
-        format_series = make_series_formatter(store)
-        tracks = build_tracks(store, chosen, time_range.start, every_reading=every_reading)
-        named = ((track.usage_history.series, track) for track in tracks)
-        return [(format_series(series), chosen[series], track) for series, track in named]
+                chosen.append(series)
+        return build_tracks(store, chosen, time_range.start, every_reading=every_reading)
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -219,11 +217,11 @@ def _echo_lines(lines: Iterable[str]) -> None:
         echo(line.translate(table))
 
 
-def format_overview(rows: Sequence[tuple[str, Track]], time_range: TimeRange, width: int) -> Iterator[str]:
+def format_overview(tracks: Sequence[Track], time_range: TimeRange, width: int) -> Iterator[str]:
     """One line a series: a sparkline, and the numbers that matter."""
     headers = ("now", "most", "resets", "spent", "alerts")
-    numbers = [_format_numbers(track) for _, track in rows]
-    names = ["series", *(name for name, _ in rows)]
+    numbers = [_format_numbers(track) for track in tracks]
+    names = ["series", *(track.series_name for track in tracks)]
     numbers_width = sum(max(map(len, column)) + 2 for column in zip(headers, *numbers, strict=True))
     names_width = max(map(len, names)) + 2
     names_apart = names_width + MIN_SPARKLINE_WIDTH + numbers_width > width  # then each name has a line of its own
@@ -233,7 +231,7 @@ def format_overview(rows: Sequence[tuple[str, Track]], time_range: TimeRange, wi
         ("usage".ljust(sparkline_width), *headers),
         *(
             (*charts.draw_usage(track, time_range, sparkline_width), *cells)
-            for (_, track), cells in zip(rows, numbers, strict=True)
+            for track, cells in zip(tracks, numbers, strict=True)
         ),
     ]
     if names_apart:
@@ -272,11 +270,11 @@ class NoConverterError(WatcherError):
     """The library that turns an SVG into a PNG is not installed, or it failed."""
 
 
-def _print_plots(rows: Sequence[HistoryRow], time_range: TimeRange) -> None:
-    lines = []
-    for name, _, track in rows:
-        lines += [f"{name}  {track.name}", *charts.render_plot(track, time_range, width=_get_terminal_width()), ""]
-    _echo_lines([*lines, charts.LEGEND])
+def _print_plots(tracks: Sequence[Track], time_range: TimeRange) -> None:
+    for track in tracks:
+        _echo_lines([f"{track.series_name}  {track.name}"])
+        _echo_lines([*charts.render_plot(track, time_range, width=_get_terminal_width()), ""])
+    _echo_lines([charts.LEGEND])
 
 
 def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange) -> None:
@@ -314,22 +312,22 @@ def convert_to_png(svg_text: str) -> bytes:
 SCHEMA_NAME = "watcher.history.v1"
 
 
-def build_history_document(rows: Sequence[HistoryRow], time_range: TimeRange) -> dict[str, Any]:
+def build_history_document(tracks: Sequence[Track], time_range: TimeRange) -> dict[str, Any]:
     """The document (contract: `watcher.history.v1`). None is unknown."""
     return {
         "schema": SCHEMA_NAME,
         "generated_at": time_range.end,
         "since": time_range.start,
-        "series": [_convert_series(*row) for row in rows],
+        "series": [_convert_series(track) for track in tracks],
     }
 
 
-def _convert_series(series_name: str, account: str, track: Track) -> dict[str, Any]:
+def _convert_series(track: Track) -> dict[str, Any]:
     history, last = track.usage_history, track.usage_history.points[-1].reading
     return {
-        "series": series_name,
+        "series": track.series_name,
         "provider": history.series.provider,
-        "account": account or None,
+        "account": track.account_name or None,
         "window": history.series.window,
         "kind": last.kind,
         "label": history.label,
@@ -387,7 +385,7 @@ CSV_COLUMNS = ("at", "provider", "account", "window", "used_percent", "used", "l
 _FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
-def format_csv(rows: Sequence[HistoryRow]) -> str:
+def format_csv(tracks: Sequence[Track]) -> str:
     """One line a reading, in time order within each series; an empty cell is unknown.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
@@ -395,12 +393,12 @@ def format_csv(rows: Sequence[HistoryRow]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for _, account, track in rows:
-        series = track.usage_history.series
+    for track in tracks:
+        names = (track.usage_history.series.provider, track.account_name, track.usage_history.series.window)
         for point in track.usage_history.points:
             reading = point.reading
             numbers = (point.used_percent, reading.used, reading.limit, reading.remaining)
-            cells = (point.at, series.provider, account, series.window, *numbers, reading.unit, reading.resets_at)
+            cells = (point.at, *names, *numbers, reading.unit, reading.resets_at)
             writer.writerow(map(_format_cell, cells))
     return out.getvalue()
 

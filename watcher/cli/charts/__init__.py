@@ -24,6 +24,8 @@ class Track(Struct, frozen=True, kw_only=True, dict=True):
     """One series as it is drawn."""
 
     name: str  # for people: "Claude, 5-hour window"
+    series_name: str = ""  # as the user writes it: "claude.five_hour"
+    account_name: str = ""
     usage_history: UsageHistory
     threshold_lines: tuple[ThresholdLine, ...] = ()  # of the rules in force
     transitions: tuple[Transition, ...] = ()  # of its alerts
