@@ -201,7 +201,7 @@ def _describe_misses(result: ExampleResult) -> Iterator[str]:
 
 @rules.command("list", short_help="List the rules in force.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each rule.")
-@click.option("--packs", is_flag=True, help="The packs of rules that are shipped, and where each is in force.")
+@click.option("--packs", is_flag=True, help="The packs of rules that are shipped.")
 def list_rules(*, as_json: bool, packs: bool) -> None:
     """List the rules in force: what fires each, what ends it, its channels; or the shipped packs."""
     if packs:
@@ -220,13 +220,10 @@ def list_rules(*, as_json: bool, packs: bool) -> None:
 
 
 def _list_packs() -> Iterator[Sequence[str]]:
-    """Name, where it is in force, and what it is for, of each shipped pack."""
-    in_force = {Path(rule.path) for rule in load_effective_config().rules}
-    copied = {path.name for path in in_force if path.parent == find_paths().rules_dir}
+    """Name and purpose of each shipped pack."""
     for name, path in find_rule_packs().items():
-        where = "in rules/" if path.name in copied else "in force" if path in in_force else "off"
         comment = " ".join(line[2:] for line in path.read_text("utf-8").split("\n\n")[0].splitlines()[1:])
-        yield name, where, comment.partition(". ")[0].rstrip(".")
+        yield name, comment.partition(". ")[0].rstrip(".")
 
 
 def convert_rule(rule: Rule) -> dict[str, Any]:
