@@ -32,7 +32,6 @@ from watcher.cli.snooze import end_snoozes, format_snooze, save_snooze
 from watcher.cli.status import load_status
 from watcher.core.engine.replay import iter_decisions
 from watcher.errors import ConfigError, NoReadingsError, UsageError, WatcherError
-from watcher.providers.registry import PROVIDERS
 from watcher.status.bars import FILE_NAME
 from watcher.status.builder import make_series_formatter
 from watcher.status.document import encode_json
@@ -86,13 +85,12 @@ def dashboard(*, port: int, no_open: bool) -> None:
 
 
 def build_status_event(paths: Paths, now: datetime) -> bytes:
-    """The document of `status --json`, or why there is none, and the providers' names."""
-    names = {provider: facts.name for provider, facts in PROVIDERS.items()}
+    """The document of `status --json`, or why there is none."""
     try:
         document, problem = load_status(paths, now), None
     except WatcherError as error:
         document, problem = None, str(error)
-    return encode_json({"document": document, "problem": problem, "names": names})
+    return encode_json({"document": document, "problem": problem})
 
 
 def build_details_event(paths: Paths, now: datetime) -> bytes:

@@ -30,7 +30,6 @@ from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
 from watcher.core.model import AlertPhase, Series
-from watcher.providers.registry import PROVIDERS
 from watcher.status.builder import ConfigFacts, build_status
 from watcher.status.document import AccountStatus, WindowStatus
 from watcher.system import clock
@@ -122,8 +121,9 @@ def _render_account(
     time_range: TimeRange,
     multi_account_providers: Collection[str],
 ) -> Markup:
-    names = {provider.id: provider.name for provider in PROVIDERS.values()}
-    name = status_text.format_account_name(status, names, multi_account_providers)
+    name = status.provider_name or status.provider
+    if status.account and status.provider in multi_account_providers:
+        name += f" ({status.account})"
     problem = StatusFormatter(time_range.end, time_range.tz).format_problem(status)
     windows = {window.window: window for window in status.windows}
     own = [track for track in drawn if (track.usage_history.series.provider, track.usage_history.series.account) == key]

@@ -3,7 +3,6 @@
 Pure: the instant and the zone are arguments. Colour and columns are in `status_table`.
 """
 
-from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta, tzinfo
 
 from watcher.core import formatting
@@ -177,14 +176,6 @@ def format_pace(window: WindowStatus) -> str:
         return pace
     end = f"{formatting.format_percent(min(projected, 999))} at reset"
     return f"{pace}, {end}" if pace else end
-
-
-def format_account_name(
-    account: AccountStatus, provider_names: Mapping[str, str], multi_account_providers: Collection[str]
-) -> str:
-    """`Claude (me@example.com)`: the account only where the provider has several."""
-    name = provider_names.get(account.provider, account.provider)
-    return f"{name} ({account.account})" if account.account and account.provider in multi_account_providers else name
 
 
 def replace_unprintable(text: str) -> str:
