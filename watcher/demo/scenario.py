@@ -4,8 +4,8 @@ The day has what an alert must handle: a session that crosses its threshold, flu
 allowance that runs into overage, and much that needs no alert. Pure: an instant in, amounts out.
 """
 
-from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -47,18 +47,14 @@ class SimulatedUsage(Struct, frozen=True, kw_only=True):
 class Curve(Struct, frozen=True):
     """A value over the day: linear between points, constant before the first and after the last."""
 
-    hours: tuple[float, ...]  # since Monday's midnight, ascending
-    values: tuple[float, ...]
+    points: tuple[tuple[float, float], ...]  # hours since Monday's midnight, ascending, and values
 
     def __call__(self, hour: float) -> float:
         """The value at an hour."""
-        after = bisect_right(self.hours, hour)
-        if after == 0:
-            return self.values[0]
-        if after == len(self.hours):
-            return self.values[-1]
-        share = (hour - self.hours[after - 1]) / (self.hours[after] - self.hours[after - 1])
-        return self.values[after - 1] + (self.values[after] - self.values[after - 1]) * share
+        for (start, before), (end, after) in pairwise(self.points):
+            if start <= hour < end:
+                return before + (after - before) * (hour - start) / (end - start)
+        return self.points[0 if hour < self.points[0][0] else -1][1]
 
 
 def parse_hours(text: str) -> float:
@@ -70,7 +66,7 @@ def parse_hours(text: str) -> float:
 def parse_curve(text: str) -> Curve:
     """Reads `8:10 0, 9:30 31`: times and values, in order."""
     points = [point.split() for point in text.split(",")]
-    return Curve(tuple(parse_hours(time) for time, _ in points), tuple(float(value) for _, value in points))
+    return Curve(tuple((parse_hours(time), float(value)) for time, value in points))
 
 
 CLAUDE_SESSIONS = (
@@ -142,7 +138,7 @@ class SimulatedDay(Struct, frozen=True):
     def _find_session(self, curves: tuple[Curve, ...], hour: float) -> WindowUsage:
         """A window of five hours that opens with the first use after the last one ended."""
         for session in curves:
-            opens = session.hours[0]
+            opens = session.points[0][0]
             if opens <= hour < opens + SESSION_HOURS:
                 return WindowUsage(session(hour), self._convert_hour(opens + SESSION_HOURS))
         return WindowUsage(0.0, None)
