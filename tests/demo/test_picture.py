@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 from msgspec import structs
 
-from watcher.cli.demo import render_frame
-from watcher.demo.player import StatusFrame, explain_no_message, format_notification, get_firing_session_percent
+from watcher.cli.demo import render_status
+from watcher.demo.player import explain_no_message, format_notification, get_firing_session_percent
 from watcher.demo.scenario import SimulatedDay
 from watcher.status.document import AccountStatus, AlertStatus, StatusDocument, WindowStatus
 
@@ -57,19 +57,19 @@ def status(*accounts: AccountStatus, firing: tuple[str, str] | None = None) -> S
 
 def test_the_picture_is_the_status_table_of_primary_windows() -> None:
     claude = account("claude", window("five_hour", 50.0, primary=True), window("seven_day", 12.0))
-    there = StatusFrame(NOON, status(claude, firing=("claude-session", "claude.five_hour")))
-    text = render_frame(there, ascii_only=True).plain
+    there = status(claude, firing=("claude-session", "claude.five_hour"))
+    text = render_status(there, ascii_only=True).plain
     assert text.startswith(f"\n{NOON.astimezone():%A %H:%M}, simulated\n")
     assert "five_hour" in text
     assert "seven_day" not in text
     assert "####" in text
     assert "firing: claude-session on claude.five_hour" in text
-    assert "█" in render_frame(there, ascii_only=False).plain
+    assert "█" in render_status(there, ascii_only=False).plain
 
 
 def test_no_line_is_wider_than_eighty_columns() -> None:
     full = window("five_hour", 123.4, resets_at=NOON + timedelta(days=9), primary=True)
-    lines = render_frame(StatusFrame(NOON, status(account("claude", full))), ascii_only=False).plain.splitlines()
+    lines = render_status(status(account("claude", full)), ascii_only=False).plain.splitlines()
     payload = {"severity": "critical", "event": "firing", "title": "word " * 60, "message": "word " * 60 + "\nend"}
     lines += [f"12:34  {line}" for line in format_notification(payload, "!")]
     assert max(len(line) for line in lines) <= 80

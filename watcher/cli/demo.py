@@ -18,7 +18,8 @@ from watcher.system import clock, environment
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from watcher.demo.player import DemoEvent, StatusFrame
+    from watcher.demo.player import DemoEvent
+    from watcher.status.document import StatusDocument
 
 PICTURE_WIDTH = 80
 
@@ -55,19 +56,17 @@ def demo(speed: float) -> None:
         tempfile.TemporaryDirectory(prefix="watcher-demo-") as folder,
         player.DemoPlayer(Path(folder), day, speed, desktop=desktop) as running,
     ):
-        problems, notification_count = _print_events(running.iter_events())
+        notification_count = _print_events(running.iter_events())
         request_count = len(running.server.requests) - notification_count
     click.echo(f"\nThe day is over: {request_count} requests to the providers, {notification_count} notifications.")
     click.echo("Now with your own logins: watcher init, then watcher run")
-    if problems:
-        raise DemoError(f"the demonstration failed: {problems[0]}; please report it")
 
 
 def _exit_on_signal(signal_number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + signal_number)
 
 
-def render_frame(frame: "StatusFrame", *, ascii_only: bool) -> "Text":
+def render_status(status: "StatusDocument", *, ascii_only: bool) -> "Text":
     """The simulated time, and the table of `watcher status` with the primary window of each provider."""
     from rich.text import Text  # noqa: PLC0415 - heavy
 
@@ -76,29 +75,33 @@ def render_frame(frame: "StatusFrame", *, ascii_only: bool) -> "Text":
 
     accounts = [
         structs.replace(account, windows=[window for window in account.windows if window.primary])
-        for account in frame.status.providers
+        for account in status.providers
     ]
     table = render_status_table(
-        structs.replace(frame.status, providers=accounts),
-        StatusFormatter(frame.at, clock.LocalZone()),
+        structs.replace(status, providers=accounts),
+        StatusFormatter(status.generated_at, clock.LocalZone()),
         PICTURE_WIDTH,
         ascii_only=ascii_only,
         wrap=True,
         show_daemon=False,
     )
-    title = Text(f"\n{frame.at.astimezone():%A %H:%M}, simulated\n")
+    title = Text(f"\n{status.generated_at.astimezone():%A %H:%M}, simulated\n")
     return Text("\n").join([title, *(line for line in table if line.plain)])  # it fits in 24 rows
 
 
-def _print_events(events: Iterable["DemoEvent"]) -> tuple[list[str], int]:
-    """Show everything that happens. Returns the problems, and how many notifications there were."""
+def _print_events(events: Iterable["DemoEvent"]) -> int:
+    """Show everything that happens. Returns how many notifications there were.
+
+    Raises:
+        DemoError: something happened that should not.
+    """
     from rich.console import Console  # noqa: PLC0415 - heavy
     from rich.live import Live  # noqa: PLC0415 - likewise
 
     from watcher.cli.status import supports_blocks  # noqa: PLC0415 - likewise
     from watcher.demo import player  # noqa: PLC0415 - likewise
 
-    console, problems, notification_count = Console(highlight=False, soft_wrap=True), list[str](), 0
+    console, notification_count = Console(highlight=False, soft_wrap=True), 0
     ascii_only = not supports_blocks(sys.stdout.encoding or "ascii")
     used: float | None = None
 
@@ -108,16 +111,15 @@ def _print_events(events: Iterable["DemoEvent"]) -> tuple[list[str], int]:
 
     with Live(console=console, auto_refresh=False) as live:
         for event in events:
-            if isinstance(event, player.StatusFrame):
-                previous, used = used, player.get_firing_session_percent(event.status)
-                explanation = player.explain_no_message(previous, used)
-                if explanation:
-                    print_lines(event.at, [explanation])
-                live.update(render_frame(event, ascii_only=ascii_only), refresh=True)
-            elif isinstance(event, player.NotificationReceived):
+            if isinstance(event, player.DemoProblem):
+                raise DemoError(f"the demonstration failed: {event.text}; please report it")
+            if isinstance(event, player.NotificationReceived):
                 notification_count += 1
                 print_lines(event.at, player.format_notification(event.payload, "!" if ascii_only else "●"))
-            else:
-                problems.append(event.text)
-                print_lines(event.at, [f"problem: {event.text}"])
-    return problems, notification_count
+                continue
+            previous, used = used, player.get_firing_session_percent(event)
+            explanation = player.explain_no_message(previous, used)
+            if explanation:
+                print_lines(event.generated_at, [explanation])
+            live.update(render_status(event, ascii_only=ascii_only), refresh=True)
+    return notification_count

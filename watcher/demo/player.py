@@ -31,13 +31,6 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 
 
-class StatusFrame(Struct, frozen=True):
-    """The status at one simulated instant."""
-
-    at: datetime
-    status: StatusDocument
-
-
 class NotificationReceived(Struct, frozen=True):
     """A message that arrived at the webhook."""
 
@@ -48,11 +41,10 @@ class NotificationReceived(Struct, frozen=True):
 class DemoProblem(Struct, frozen=True):
     """Something that should not happen in a demonstration."""
 
-    at: datetime
     text: str
 
 
-DemoEvent = StatusFrame | NotificationReceived | DemoProblem
+DemoEvent = StatusDocument | NotificationReceived | DemoProblem
 
 
 class DemoPlayer:
@@ -63,7 +55,7 @@ class DemoPlayer:
         self.clock = FastClock(day.starts_at, speed)
         self._queue: SimpleQueue[DemoEvent] = SimpleQueue()
         self.server = Server(self._answer_request)
-        self._started, self._ended = threading.Event(), threading.Event()
+        self._started = threading.Event()
         self._daemon: Daemon | None = None
         self._thread = threading.Thread(target=self._run, name="demo-daemon", daemon=True)
 
@@ -78,17 +70,16 @@ class DemoPlayer:
         self.server.__exit__()
 
     def iter_events(self) -> Iterator[DemoEvent]:
-        """All events until the day ends, with a frame at least every `FRAME_INTERVAL_S` of real time."""
+        """All events until the day ends, with the status at least every `FRAME_INTERVAL_S` of real time."""
         self._started.wait(START_TIMEOUT_S)
         if self._daemon is None:
             yield from self._drain_events(0)  # why the daemon did not start
             return
         path = simulation.make_paths(self._folder).state_dir / DATABASE_FILE_NAME
         with Store(path, now=self.clock.now(), read_only=True) as store:
-            while not self._ended.is_set() and self.clock.now() < self._day.ends_at:
+            while self._thread.is_alive() and self.clock.now() < self._day.ends_at:
                 yield from self._drain_events(FRAME_INTERVAL_S)
-                now = self.clock.now()
-                yield StatusFrame(now, build_status(store, ConfigFacts(), now=now))
+                yield build_status(store, ConfigFacts(), now=self.clock.now())
             self._stop()
             yield from self._drain_events(0)
 
@@ -127,7 +118,6 @@ class DemoPlayer:
             self.report_problem(f"the daemon ended: {type(error).__name__}: {error}")
         finally:
             self._started.set()
-            self._ended.set()
 
     def _stop(self) -> None:
         if self._daemon is not None:
@@ -136,7 +126,7 @@ class DemoPlayer:
 
     def report_problem(self, text: str) -> None:
         """Queue a problem."""
-        self._queue.put(DemoProblem(self.clock.now(), text))
+        self._queue.put(DemoProblem(text))
 
 
 class _EventLog(Log):
