@@ -391,15 +391,12 @@ def format_csv(tracks: Sequence[Track]) -> str:
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    writer = csv.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for track in tracks:
-        names = (track.usage_history.series.provider, track.account_name, track.usage_history.series.window)
-        for point in track.usage_history.points:
-            reading = point.reading
-            numbers = (point.used_percent, reading.used, reading.limit, reading.remaining)
-            cells = (point.at, *names, *numbers, reading.unit, reading.resets_at)
-            writer.writerow(map(_format_cell, cells))
+        series = _convert_series(track)
+        for reading in series["readings"]:
+            writer.writerow({key: _format_cell(value) for key, value in (series | reading).items()})
     return out.getvalue()
 
 
