@@ -43,7 +43,7 @@ from watcher.core.engine.replay import iter_decisions
 from watcher.core.engine.rule_tests import ExampleResult
 from watcher.core.engine.transitions import Decision
 from watcher.core.formatting import format_duration, format_percent
-from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Severity, Transition
+from watcher.core.model import AlertEvent, Delivery, DeliveryState, Series, Transition
 from watcher.core.routing.planner import Suppression
 from watcher.core.rules import diagnostics, loader
 from watcher.core.rules.advice import find_advice
@@ -512,9 +512,9 @@ def format_rule_toml(name: str, flags: dict[str, Any]) -> str:
     """The file; flags that were not given are left out.
 
     Raises:
-        UsageError: a level is not `SEVERITY=VALUE`, or a text is not valid UTF-8.
+        UsageError: a text is not valid UTF-8.
     """
-    levels = _parse_levels(flags["levels"])
+    levels = {severity: value for severity, _, value in (option.partition("=") for option in flags["levels"])}
     given = {key: list(flags[key]) if isinstance(flags[key], tuple) else flags[key] for key in _FLAGS}
     rule = {"name": name, **{key: value for key, value in given.items() if value not in (None, [])}}
     try:
@@ -525,19 +525,6 @@ def format_rule_toml(name: str, flags: dict[str, Any]) -> str:
     except UnicodeEncodeError as error:
         raise UsageError("a flag holds bytes that are not UTF-8 text") from error
     return text
-
-
-def _parse_levels(options: Sequence[str]) -> dict[str, str]:
-    """Severity -> value, from options such as `warning=80%`."""
-    levels: dict[str, str] = {}
-    for option in options:
-        severity, equals, value = option.partition("=")
-        if not equals or severity not in list(Severity):
-            raise UsageError(f"--level {option}: write it as warning=80%; severities are {', '.join(Severity)}")
-        if severity in levels:
-            raise UsageError(f"--level {option}: {severity} is given twice")
-        levels[severity] = value
-    return levels
 
 
 def _validate_rule(path: str, text: str) -> list[str]:
