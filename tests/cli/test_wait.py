@@ -1,14 +1,14 @@
 """`watcher wait`: returns when the condition holds, without a request where a daemon runs."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
 
 from tests.world import HOOK, SESSION, START, make_world
-from watcher.cli import wait as module
 from watcher.cli.guard import parse_expression
-from watcher.cli.wait import EXIT_TIMEOUT, Progress, wait, wait_until
+from watcher.cli.wait import EXIT_TIMEOUT, Progress, check_condition, check_reset, wait, wait_until
 from watcher.core.rules.parser import parse_selector
 
 M = timedelta(minutes=1)
@@ -72,7 +72,7 @@ def world(tmp_path):
 def test_the_readings_of_the_store_decide(world):
     world.watch(4 * M)
     condition = parse_expression("claude.five_hour < 20%", "wait")
-    look = module._make_condition_check(world.paths, condition, timedelta(hours=2))
+    look = partial(check_condition, world.paths, condition, timedelta(hours=2))
     first = look(world.machine.now())
     assert first.is_over is False
     assert "claude.five_hour (85% used)" in first.text.replace(" %", "%")
@@ -84,7 +84,7 @@ def test_the_readings_of_the_store_decide(world):
 
 def test_a_reset_is_a_new_episode_of_the_window(world):
     world.watch(4 * M)
-    look = module._make_reset_check(world.paths, parse_selector("claude")[0])
+    look = partial(check_reset, world.paths, parse_selector("claude")[0], {})
     first = look(world.machine.now())
     assert (first.is_over, "resets in" in first.text) == (False, True)
     world.usage(5, START + timedelta(hours=9))
@@ -94,9 +94,9 @@ def test_a_reset_is_a_new_episode_of_the_window(world):
 
 
 def test_what_was_never_read_is_unknown(world):
-    assert module._make_reset_check(world.paths, parse_selector("codex")[0])(START).is_over is None
+    assert check_reset(world.paths, parse_selector("codex")[0], {}, START).is_over is None
     world.watch(4 * M)
-    assert module._make_reset_check(world.paths, parse_selector("codex")[0])(START).is_over is None
+    assert check_reset(world.paths, parse_selector("codex")[0], {}, START).is_over is None
 
 
 @pytest.mark.parametrize(

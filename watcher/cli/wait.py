@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 
 import click
@@ -67,10 +68,10 @@ def wait(condition: str | None, provider: str | None, timeout: str | None, max_a
         expression = parse_expression(condition, "wait")
         if problem := find_impossibility(expression):
             raise UsageError(f"wait: that would never end: {problem}")
-        look = _make_condition_check(own, expression, parse_duration_option("--max-age", max_age))
+        look = partial(check_condition, own, expression, parse_duration_option("--max-age", max_age))
     else:
         (selector,) = parse_selectors([provider or ""])
-        look = _make_reset_check(own, selector)
+        look = partial(check_reset, own, selector, {})
     return wait_until(look, _make_poll(own, quiet=quiet), limit, show=_make_display(quiet=quiet))
 
 
@@ -112,12 +113,10 @@ def wait_until(  # noqa: PLR0913 - what it waits for, and the clock
         pause(max(min(CHECK_EVERY_S, left_s), 0.01))
 
 
-def _make_condition_check(paths: Paths, condition: Expression, max_age: timedelta) -> Callable[[datetime], Progress]:
-    def look(now: datetime) -> Progress:
-        result, names = evaluate_expression(paths, condition, now, max_age)
-        return Progress(result.result, _describe(result, names))
-
-    return look
+def check_condition(paths: Paths, condition: Expression, max_age: timedelta, now: datetime) -> Progress:
+    """Over once the condition holds."""
+    result, names = evaluate_expression(paths, condition, now, max_age)
+    return Progress(result.result, _describe(result, names))
 
 
 def _describe(result: GuardResult, names: dict[Series, tuple[str, str]]) -> str:
@@ -128,30 +127,25 @@ def _describe(result: GuardResult, names: dict[Series, tuple[str, str]]) -> str:
     )
 
 
-def _make_reset_check(paths: Paths, selector: Selector) -> Callable[[datetime], Progress]:
-    """Over once any of the series has begun a new episode since the first look."""
-    first: dict[Series, int] = {}
-
-    def look(now: datetime) -> Progress:
-        try:
-            with open_store(paths, now) as store:
-                states = store.alerts.load_state().series_states.values()
-        except NoReadingsError:
-            return Progress(None, "nothing was ever read here")
-        meant = [each for each in states if not each.gone and each.matches(selector)]
-        if not meant:
-            return Progress(None, f"{selector} was never read")
-        for state in meant:
-            first.setdefault(state.series, state.episode)
-        fullest = max(meant, key=lambda each: (each.reading and get_used_percent(each.reading)) or 0.0)
-        used = None if fullest.reading is None else get_used_percent(fullest.reading)
-        boundary = fullest.boundary_at
-        ends = "" if boundary is None or boundary <= now else f", resets in {format_duration(boundary - now)}"
-        amount = "" if used is None else f" at {format_percent(used)}"
-        over = any(state.episode > first[state.series] for state in meant)
-        return Progress(over, f"waiting: {fullest.series.provider}.{fullest.series.window}{amount}{ends}")
-
-    return look
+def check_reset(paths: Paths, selector: Selector, first: dict[Series, int], now: datetime) -> Progress:
+    """Over once any of the series has begun a new episode since the first look, which fills `first`."""
+    try:
+        with open_store(paths, now) as store:
+            states = store.alerts.load_state().series_states.values()
+    except NoReadingsError:
+        return Progress(None, "nothing was ever read here")
+    meant = [each for each in states if not each.gone and each.matches(selector)]
+    if not meant:
+        return Progress(None, f"{selector} was never read")
+    for state in meant:
+        first.setdefault(state.series, state.episode)
+    fullest = max(meant, key=lambda each: (each.reading and get_used_percent(each.reading)) or 0.0)
+    used = None if fullest.reading is None else get_used_percent(fullest.reading)
+    boundary = fullest.boundary_at
+    ends = "" if boundary is None or boundary <= now else f", resets in {format_duration(boundary - now)}"
+    amount = "" if used is None else f" at {format_percent(used)}"
+    over = any(state.episode > first[state.series] for state in meant)
+    return Progress(over, f"waiting: {fullest.series.provider}.{fullest.series.window}{amount}{ends}")
 
 
 def _make_poll(paths: Paths, *, quiet: bool) -> Callable[[datetime], bool]:
@@ -177,13 +171,9 @@ def _make_display(*, quiet: bool) -> Callable[[str], None]:
     stream = sys.stderr
     if quiet or not stream.isatty():
         return lambda _text: None
-    last = 0
 
     def show(text: str) -> None:
-        nonlocal last
-        clipped = text[:78]
-        stream.write(f"\r{clipped:<{last}}" + ("" if text else "\r"))
+        stream.write(f"\r{text[:78]:<78}" + ("" if text else "\r"))
         stream.flush()
-        last = len(clipped)
 
     return show
