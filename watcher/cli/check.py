@@ -56,18 +56,13 @@ def refresh_readings(paths: Paths, environment: Environment, *, timeout: timedel
             try:
                 Daemon(paths=paths, environment=environment, store=store, log=Log(), redactor=Redactor()).run_once()
             except ConfigError as error:
-                _record_config_error(store, str(error), environment)
+                now = environment.clock.now()
+                store.save_fact(CONFIG_ERROR_FACT, str(error), now)  # until the next poll with a valid config
+                write_status(store, None, now=now)
                 raise
             return store.disk_error or ""
     finally:
         lock.release()
-
-
-def _record_config_error(store: Store, error: str, environment: Environment) -> None:
-    """For `watcher status`; the next poll with a valid config clears it."""
-    now = environment.clock.now()
-    store.save_fact(CONFIG_ERROR_FACT, error, now)
-    write_status(store, None, now=now)
 
 
 def _request_refresh(paths: Paths, environment: Environment, lock: Lock, timeout: timedelta) -> str:

@@ -95,12 +95,13 @@ def build_status_event(paths: Paths, now: datetime) -> bytes:
 
 def build_details_event(paths: Paths, now: datetime) -> bytes:
     """The history of every window, and every rule with its last decisions."""
-    problem = None
+    config, problem = None, None
     try:
         config = load_effective_config()
     except ConfigError:
-        config, problem = None, "The config has a mistake, so the rules are left out: run `watcher config show`."
+        problem = "The config has a mistake, so the rules are left out: run `watcher config show`."
     rules = () if config is None else config.rules
+    intervals = {} if config is None else {name: settings.pace.every for name, settings in config.providers.items()}
     tracks: dict[str, Any] = {}
     decisions: dict[str, list[dict[str, Any]]] = {}
     try:
@@ -109,18 +110,11 @@ def build_details_event(paths: Paths, now: datetime) -> bytes:
             since = now - HISTORY_SPANS["week"]
             for track in build_tracks(store, store.readings.load_series(), since, rules):
                 tracks[track.series_name] = convert_track(track, now)
-            last: dict[str, dict[Any, Any]] = {}  # rule -> series -> decision
-            for each in iter_decisions(
-                rules,
-                store.readings.load_poll_results(now - DECISIONS_SINCE),
-                default_intervals={} if config is None else {k: v.pace.every for k, v in config.providers.items()},
-                until=now,
-            ):
-                last.setdefault(each.rule, {})[each.series] = each
-            for rule, found in last.items():
-                decisions[rule] = [
-                    convert_decision(decision) | {"series": format_series(series)} for series, decision in found.items()
-                ]
+            results = store.readings.load_poll_results(now - DECISIONS_SINCE)
+            decided = iter_decisions(rules, results, default_intervals=intervals, until=now)
+            for (rule, series), last in {(each.rule, each.series): each for each in decided}.items():
+                decision = convert_decision(last) | {"series": format_series(series)}
+                decisions.setdefault(rule, []).append(decision)
     except NoReadingsError:
         pass
     except WatcherError as error:
@@ -234,7 +228,9 @@ class DashboardServer(ThreadingHTTPServer):
 
     def publish_status(self) -> None:
         """Publish the document if the file or, after a while, the time may have changed it."""
-        stamp, now_s = read_file_stamp(self.paths.state_dir / FILE_NAME), clock.monotonic_s()
+        stamp, now_s = None, clock.monotonic_s()
+        with suppress(OSError):  # there is none
+            stamp = (self.paths.state_dir / FILE_NAME).stat().st_mtime_ns
         if stamp != self._published[0] or now_s - self._published[1] >= REFRESH_EVERY_S:
             self._published = stamp, now_s
             self.events["status"] = build_status_event(self.paths, clock.utc_now())
@@ -253,14 +249,6 @@ class DashboardServer(ThreadingHTTPServer):
         error = sys.exception()
         if isinstance(error, Exception) and not isinstance(error, OSError):
             click.echo(app.describe_defect(error), err=True)
-
-
-def read_file_stamp(path: Path) -> object:
-    """A value that differs after any change of the file; None where there is none."""
-    with suppress(OSError):
-        facts = path.stat()
-        return facts.st_mtime_ns, facts.st_ino, facts.st_size
-    return None
 
 
 _POLICY = (

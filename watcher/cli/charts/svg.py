@@ -23,7 +23,7 @@ from watcher.cli.charts import (
 )
 from watcher.core import formatting
 from watcher.core.engine.thresholds import ThresholdLine
-from watcher.core.model import FIRING_EVENTS, AlertEvent, Severity
+from watcher.core.model import FIRING_EVENTS, AlertEvent
 
 WIDTH = 900
 PANEL_HEIGHT, _BARE_PANEL_HEIGHT = 172, 168
@@ -238,9 +238,12 @@ class _Panel:
             at = format_timestamp(transition.at, self.time_range.tz)
             title = element("title", f"{transition.rule}: {event} ({severity}){used}, {at}")
             if event in FIRING_EVENTS:
-                yield _draw_triangle(x, y, 5 if event is AlertEvent.REMINDER else 7, severity, title)
+                size = 5 if event is AlertEvent.REMINDER else 7
+                low = y + size * 0.8
+                triangle = f"M{x:g} {y - size:g}L{x + size:g} {low:g}L{x - size:g} {low:g}Z"
+                yield element("path", title, class_=f"mark {severity}", d=triangle)
             else:
-                yield _draw_ring(x, y, title)
+                yield element("circle", title, class_="mark resolved", cx=x, cy=y, r=4)
 
 
 def _select_thresholds(track: Track) -> list[ThresholdLine]:
@@ -248,13 +251,3 @@ def _select_thresholds(track: Track) -> list[ThresholdLine]:
     lines = sorted(track.threshold_lines, key=lambda line: (-line.value, line.severity.rank))
     by_value = {line.value: line for line in lines if track.scale_min <= line.value <= track.scale_max}
     return list(by_value.values())
-
-
-def _draw_triangle(x: float, y: float, size: int, severity: Severity, *title: Markup) -> Markup:
-    low = y + size * 0.8
-    path = f"M{x:g} {y - size:g}L{x + size:g} {low:g}L{x - size:g} {low:g}Z"
-    return element("path", *title, class_=f"mark {severity}", d=path)
-
-
-def _draw_ring(x: float, y: float, *title: Markup) -> Markup:
-    return element("circle", *title, class_="mark resolved", cx=x, cy=y, r=4)
