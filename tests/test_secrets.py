@@ -371,7 +371,6 @@ DRIVEN = {  # every command, by its words -> the lines that are run in this proc
     "config show": ["config show"],
     "snooze": ["snooze full --for 1h", "snooze"],
     "unsnooze": ["unsnooze --all"],
-    "channels list": ["channels list"],
     "channels add": ["channels add slack --name more --no-test --url https://hooks.slack.com/services/{SlackPath}"],
     "notify test": ["notify test", "notify test hook"],
     "ingest claude-statusline": ["ingest claude-statusline"],

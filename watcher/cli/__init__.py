@@ -31,7 +31,7 @@ COMMANDS = {
     "config": ("watcher.cli.config:config", "The config in force, its files, its schema; edit it."),
     "snooze": ("watcher.cli.snooze:snooze", "Hold back a rule or a series for a while."),
     "unsnooze": ("watcher.cli.snooze:unsnooze", "End a snooze."),
-    "channels": ("watcher.cli.notify:channels", "List the channels, and add one."),
+    "channels": ("watcher.cli.notify:channels", "Add a channel."),
     "notify": ("watcher.cli.notify:notify", "Test the channels."),
     "ingest": ("watcher.cli.ingest:ingest", "Take readings from another program's pipe."),
     "agent": ("watcher.cli.agent:agent", "Watch from every login on: the login item."),

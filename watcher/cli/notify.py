@@ -1,4 +1,4 @@
-"""`watcher notify test` and `watcher channels`: test, list and add channels."""
+"""`watcher notify test` and `watcher channels`: test and add channels."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from msgspec import structs
 from watcher import notifiers
 from watcher.cli.completion import complete_channels
 from watcher.cli.context import change_store, find_paths, load_effective_config
-from watcher.cli.output import echo_wrapped, format_columns, format_toml
+from watcher.cli.output import echo_wrapped, format_toml
 from watcher.config.loader import Config, load_config
 from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import DeliveryOutcome, Message, Severity
@@ -148,21 +148,7 @@ def format_outcome(channel: Channel, outcome: DeliveryOutcome) -> str:
 
 @click.group()
 def channels() -> None:
-    """List the channels, and add one."""
-
-
-@channels.command("list", short_help="Every channel, its type and its routes.")
-def list_command() -> None:
-    """Print every channel: its name, its type, and what is sent to it."""
-    config = load_effective_config()
-    routes = [("default", config.routing.default), *config.routing.routes.items()]
-    rows = []
-    for channel in config.channels.values():
-        used = [str(route) for route, names in routes if channel.name in names]
-        named = sum(channel.name in (rule.notify or ()) for rule in config.rules)
-        used += [f"{named} {'rule' if named == 1 else 'rules'}"] if named else []
-        rows.append((channel.name, channel.type, ", ".join(used) or "nothing is sent to it: name it under [route]"))
-    click.echo("\n".join(format_columns(rows)))
+    """Add a channel."""
 
 
 _EMPTY_DEFAULT = re.compile(r"^default *= *\[ *\].*$", re.MULTILINE)
