@@ -37,12 +37,7 @@ def check_login_item(context: DoctorContext) -> Iterator[Finding]:
         yield warn("login item", message, "start `watcher run` from your session's autostart")
         return
     name = f"login item ({context.manager.NAME})"
-    try:
-        state = context.manager.get_state(context.agent_item, context.host_info.run_command)
-    except OSError as error:
-        path = Path(error.filename or context.manager.get_path(context.agent_item))
-        yield fail(name, f"its file cannot be read: {error.strerror}", format_list_command(path))
-        return
+    state = context.manager.get_state(context.agent_item, context.host_info.run_command)
     if not state.installed:
         yield warn(name, "not installed: nothing starts the watcher at login", _INSTALL_COMMAND)
     elif not state.current:
@@ -230,10 +225,7 @@ def _check_config_files(paths: Paths) -> Iterator[Finding]:
 
 
 def _check_private(path: Path, mode: str) -> Finding:
-    try:
-        found = path.stat()
-    except OSError as error:
-        return fail(str(path), f"cannot be read: {error.strerror}", format_list_command(path))
+    found = path.stat()
     if sys.platform != "win32" and found.st_uid != os.geteuid():
         cure = format_command("sudo", "chown", "-R", str(os.geteuid()), path)
         return fail(str(path), "belongs to another user (was the watcher run with sudo?)", cure)

@@ -64,6 +64,10 @@ def _run_check(check: Check, context: DoctorContext) -> Iterable[Finding]:
     """The check's findings. An exception becomes a finding without its text, which may hold a secret."""
     try:
         yield from check(context)
+    except OSError as error:
+        yield fail(
+            str(error.filename), f"cannot be read: {error.strerror}", machine.format_list_command(error.filename)
+        )
     except Exception as error:  # noqa: BLE001 - one broken check must not stop the others
         message = f"this check itself failed ({type(error).__name__} at {find_place(error)})"
         yield fail(check.__name__, message, "report it, please")
