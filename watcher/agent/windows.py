@@ -27,15 +27,13 @@ def render(item: LoginItem) -> bytes:
     task = ET.Element("Task", version="1.2", xmlns=NAMESPACE)
     about = ET.SubElement(task, "RegistrationInfo")
     _add_text(about, "Description", "Alerts when an AI coding quota runs low, runs out or resets")
-    _add_text(about, "URI", f"\\{TASK_NAME}")
     trigger = ET.SubElement(ET.SubElement(task, "Triggers"), "LogonTrigger")
-    _add_text(trigger, "Enabled", "true")
     _add_text(trigger, "UserId", item.user)
     principal = ET.SubElement(ET.SubElement(task, "Principals"), "Principal", id="Author")
     _add_text(principal, "UserId", item.user)
     _add_text(principal, "LogonType", "InteractiveToken")
     _add_text(principal, "RunLevel", "LeastPrivilege")
-    settings = ET.SubElement(task, "Settings")  # the others keep their defaults
+    settings = ET.SubElement(task, "Settings")  # whatever is left out keeps its default
     _add_text(settings, "DisallowStartIfOnBatteries", "false")
     _add_text(settings, "StopIfGoingOnBatteries", "false")
     _add_text(settings, "StartWhenAvailable", "true")
