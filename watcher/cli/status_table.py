@@ -4,12 +4,12 @@ Pure: a document goes in, lines of styled text come out. Names and bars share th
 leave; where that is too little, resets move to a second line.
 """
 
-import textwrap
 from collections.abc import Collection, Iterator, Sequence
 
 from rich.text import Text
 
 from watcher.cli import status_text
+from watcher.cli.output import wrap_line
 from watcher.cli.status_text import StatusFormatter
 from watcher.core.formatting import format_amount
 from watcher.status.document import AccountStatus, StatusDocument, WindowStatus
@@ -57,12 +57,8 @@ def _wrap_line(line: Text, width: int) -> list[Text]:
     """A sentence that is too long, broken at its words; a row of columns never is."""
     if line.cell_len <= width or line.spans:
         return [line]
-    indent = " " * (len(line.plain) - len(line.plain.lstrip()) + len(_GAP))
-    parts = [
-        piece
-        for part in line.plain.split("\n")
-        for piece in textwrap.wrap(part, width, subsequent_indent=indent, break_long_words=False) or [""]
-    ]
+    indent = len(line.plain) - len(line.plain.lstrip()) + len(_GAP)
+    parts = [piece for part in line.plain.split("\n") for piece in wrap_line(part, width, indent=indent) or [""]]
     return [Text(part, style=line.style) for part in parts]
 
 
