@@ -91,7 +91,7 @@ def test_the_target_follows_the_desktop(user: User) -> None:
 
 def test_a_dry_run_prints_the_steps_and_performs_none(user: User) -> None:
     done = user("install", "--dry-run")
-    assert done.stdout.splitlines() == [
+    assert done.stdout.splitlines()[:4] == [
         f"write {user.unit}",
         "run systemctl --user daemon-reload",
         f"run systemctl --user reenable {UNIT}",
@@ -192,12 +192,10 @@ SHELL = {
 @pytest.mark.parametrize("words", [("install",), ("install", "--dry-run")])
 def test_installing_names_what_the_shell_has_and_the_login_item_will_miss(user: User, words: tuple[str, ...]) -> None:
     lines = user(*words, **SHELL).stdout.splitlines()
-    assert lines[-4:] == [
-        "note: this shell has HTTPS_PROXY, no_proxy, REQUESTS_CA_BUNDLE, and a login item does not see that;",
-        "      `watcher agent install --network` writes it into [network] of the config",
-        "note: this shell has CLAUDE_CODE_OAUTH_TOKEN, and a login item does not see that;",
-        '      sign in with the tool itself, or write token = "file:PATH" under its [providers.NAME]',
-    ]
+    unseen = "and a login item does not see the shell's variables"
+    network, login = lines[-2:]
+    assert network.startswith(f"note: this shell has HTTPS_PROXY, no_proxy, REQUESTS_CA_BUNDLE, {unseen}; `watcher ag")
+    assert login.startswith(f"note: this shell has CLAUDE_CODE_OAUTH_TOKEN, {unseen}; sign in with the tool itself")
     assert "hunter2" not in user("print", **SHELL).stdout + "".join(lines)
 
 

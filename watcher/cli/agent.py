@@ -72,9 +72,9 @@ def install(*, dry_run: bool, writes_network: bool) -> None:
     paths, item, manager = _resolve_agent()
     if writes_network:
         echo_wrapped(_write_network(paths, dry_run=dry_run))
-    unseen = _list_unseen_variables(paths, includes_network=not writes_network)
+    notes = list(_list_notes(manager, item, paths, includes_network=not writes_network))
     if dry_run:
-        for line in [*map(str, manager.plan_install(item)), *unseen]:
+        for line in [*map(str, manager.plan_install(item)), *notes]:
             echo_wrapped(line)
         return
     is_new = not manager.get_path(item).exists()
@@ -89,7 +89,7 @@ def install(*, dry_run: bool, writes_network: bool) -> None:
                 _perform_steps(manager.plan_uninstall(item), item)
         raise
     echo_wrapped(f"Installed for {manager.NAME} and started: {manager.get_path(item)}")
-    for line in [*_format_log_lines(manager, item), *_list_notes(manager, item, paths), *unseen]:
+    for line in [*_format_log_lines(manager, item), *notes]:
         echo_wrapped(line)
 
 
@@ -165,40 +165,40 @@ def _format_log_lines(manager: Manager, item: LoginItem) -> list[str]:
     return [f"logs: {first}", *(f"      {other}" for other in others)]
 
 
-def _list_notes(manager: Manager, item: LoginItem, paths: Paths) -> Iterator[str]:
-    """What the user may have to do in addition."""
-    yield from (manager.describe_next_steps(item) or "").splitlines()
-    try:
-        config = read_file(paths.config_file, MAX_FILE_BYTES).decode(errors="replace")
-    except OSError:
-        return
+def _list_notes(manager: Manager, item: LoginItem, paths: Paths, *, includes_network: bool) -> Iterator[str]:
+    """What the user may have to do in addition, and what of this shell the item will miss; never a value."""
+    yield from manager.describe_next_steps(item).splitlines()
+    env, config = os.environ, _read_config(paths)
     names = sorted({name for line in config.splitlines() for name in _ENV_REFERENCE_PATTERN.findall(line)})
     if names:
-        yield f"note: the config takes {', '.join(names)} from the environment, and a login item does not see your"
-        yield "      shell's; file:PATH and cmd:ARGV work everywhere"
-
-
-def _list_unseen_variables(paths: Paths, *, includes_network: bool) -> list[str]:
-    """Which variables of this shell the login item will miss; never their values."""
-    env, notes = os.environ, []
-    written = _read_network_table(paths)
+        yield f"note: the config takes {', '.join(names)} from the environment, and {_UNSEEN}; file:PATH works"
+    written = _parse_network_table(config)
     groups = {"proxy": PROXY_VARIABLES, "no_proxy": NO_PROXY_VARIABLES, "ca_bundle": CA_BUNDLE_VARIABLES}
     names = [name for key, group in groups.items() if key not in written for name in group if env.get(name)]
     if names and includes_network:
-        notes.append(f"note: this shell has {', '.join(names)}, and a login item does not see that;")
-        notes.append("      `watcher agent install --network` writes it into [network] of the config")
+        yield f"note: this shell has {', '.join(names)}, and {_UNSEEN}; `watcher agent install --network` writes it"
     logins = [name for name in LOGIN_VARIABLES if env.get(name)]
     if logins:
-        notes.append(f"note: this shell has {', '.join(logins)}, and a login item does not see that;")
-        notes.append('      sign in with the tool itself, or write token = "file:PATH" under its [providers.NAME]')
-    return notes
+        cure = 'sign in with the tool itself, or write token = "file:PATH" under its [providers.NAME]'
+        yield f"note: this shell has {', '.join(logins)}, and {_UNSEEN}; {cure}"
 
 
-def _read_network_table(paths: Paths) -> dict[str, Any]:
-    """`[network]` as it is written; empty without one, or where the config cannot be read."""
+_UNSEEN = "a login item does not see the shell's variables"
+
+
+def _read_config(paths: Paths) -> str:
+    """The text of the config; empty without one, or where it cannot be read."""
     try:
-        table = tomllib.loads(read_file(paths.config_file, MAX_FILE_BYTES).decode("utf-8-sig")).get("network", {})
-    except (OSError, ValueError):
+        return read_file(paths.config_file, MAX_FILE_BYTES).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""
+
+
+def _parse_network_table(config: str) -> dict[str, Any]:
+    """`[network]` as it is written; empty without one, or where the config has a mistake."""
+    try:
+        table = tomllib.loads(config).get("network", {})
+    except tomllib.TOMLDecodeError:
         return {}
     return table if isinstance(table, dict) else {}
 
@@ -218,7 +218,7 @@ def _write_network(paths: Paths, *, dry_run: bool) -> str:
     keys = ", ".join(table)
     if not table:
         return "This shell has neither a proxy nor certificates of its own: [network] stays as it is."
-    if _read_network_table(paths):
+    if _parse_network_table(_read_config(paths)):
         return f"{paths.config_file} has a [network] table already, which stays as it is; this shell sets {keys}."
     if dry_run:
         return f"write {keys} into [network] of {paths.config_file}"
