@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 WATCH_EVERY_S = 2.0
 _KEY_EVERY_S = 0.1  # how often Windows is asked for a key
-_CURSOR_HOME, _CLEAR_LINE_END, _CLEAR_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _PROVIDER_END_PATTERN = re.compile(r"[.\[]")
 
 
@@ -264,18 +263,17 @@ def run_live_display(console: "Console", draw_once: Callable[[], None], is_quit:
     Returns:
         The exit code: 0, or 130 after Ctrl-C.
     """
+    from rich.control import Control  # noqa: PLC0415 - only where something is drawn
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
     code, is_over = 0, False
     try:
-        with console.screen(hide_cursor=True):
+        with console.screen() as screen:
             while not is_over:
                 with console.capture() as frame:
                     draw_once()
-                rows = frame.get().splitlines()[: console.height - 1]
-                # overwritten, not cleared first: a cleared screen flickers
-                console.file.write(
-                    _CURSOR_HOME + "".join(f"{row}{_CLEAR_LINE_END}\n" for row in rows) + _CLEAR_SCREEN_END
-                )
-                console.file.flush()
+                console.control(Control.home())
+                screen.update(Text.from_ansi(frame.get()))
                 is_over = is_quit(WATCH_EVERY_S)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
