@@ -46,8 +46,8 @@ def test_it_says_where_it_found_what_and_what_to_do_about_the_rest(empty_home):
     path = login(empty_home)
     done = empty_home.watcher("init")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"  Claude          login: OpenCode ({path})\n" in done.stdout
-    assert "  Codex           no login; run `codex` once\n" in done.stdout
+    assert f"  Claude       login: OpenCode ({path})\n" in done.stdout
+    assert "  Codex        no login; run `codex` once\n" in done.stdout
     assert "secret-token" not in done.stdout
     assert done.stdout.endswith(
         "Next:\n"
@@ -189,7 +189,7 @@ def test_a_login_in_the_place_that_the_config_names_is_found(empty_home, tmp_pat
     login(empty_home).rename(elsewhere)
     empty_home.paths.config_dir.mkdir(parents=True)
     empty_home.paths.config_file.write_text(f"[providers.claude]\ncredentials = '{elsewhere}'\n")
-    assert f"  Claude          login: OpenCode ({elsewhere})\n" in empty_home.watcher("init").stdout
+    assert f"  Claude       login: OpenCode ({elsewhere})\n" in empty_home.watcher("init").stdout
 
 
 def test_a_mistake_in_the_config_is_reported_first(empty_home):

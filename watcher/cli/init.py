@@ -18,7 +18,7 @@ from watcher.cli.check import check
 from watcher.cli.config import format_schema
 from watcher.cli.context import create_private_file, load_effective_config
 from watcher.cli.notify import test
-from watcher.cli.output import echo_wrapped, format_toml, get_output_width, wrap_line
+from watcher.cli.output import echo_wrapped, format_columns, format_toml, get_output_width
 from watcher.cli.providers import describe_login
 from watcher.config import json_schema
 from watcher.config.file import MAX_FILE_BYTES
@@ -171,14 +171,11 @@ def _poll(context: click.Context, own: Paths) -> bool:
 
 def _report_logins(host_info: HostInfo) -> bool:
     """Print the logins of each provider; returns whether there is one."""
-    settings, has_login = load_effective_config().providers, False
-    click.echo("Logins:")
-    for provider in PROVIDERS.values():
-        is_on, why = describe_login(provider, settings[provider.id], host_info)
-        has_login = has_login or is_on
-        if is_on or provider.is_common:
-            click.echo("\n".join(wrap_line(f"  {provider.name:15} {why}", get_output_width(), indent=18)))
-    return has_login
+    settings = load_effective_config().providers
+    found = [(each, *describe_login(each, settings[each.id], host_info)) for each in PROVIDERS.values()]
+    rows = [(provider.name, why) for provider, is_on, why in found if is_on or provider.is_common]
+    click.echo("\n".join(["Logins:", *format_columns(rows, "  ", width=get_output_width())]))
+    return any(is_on for _, is_on, _ in found)
 
 
 def _write_files(host_info: HostInfo, own: Paths, channels: Mapping[str, str], *, can_ask: bool) -> bool:
@@ -202,7 +199,8 @@ def _write_files(host_info: HostInfo, own: Paths, channels: Mapping[str, str], *
 
 
 def _echo_paragraph(text: str) -> None:
-    click.echo("\n" + "\n".join(wrap_line(text, get_output_width(), indent=0)))
+    click.echo()
+    echo_wrapped(text)
 
 
 def _run(context: click.Context, command: click.Command, **options: Any) -> int:
@@ -212,7 +210,7 @@ def _run(context: click.Context, command: click.Command, **options: Any) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except (WatcherError, click.ClickException) as error:
-        echo_wrapped(f"  {error.message if isinstance(error, click.ClickException) else error}")
+        echo_wrapped(f"  {error}")
         return 1
 
 
