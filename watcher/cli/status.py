@@ -84,9 +84,10 @@ def status(  # noqa: PLR0913 - one argument an option
     set -g status-right-length 120       there too: tmux cuts at 40 characters
     watcher status claude --template '{used_percent:.0f}% until {resets_at}'
     """
-    _require_one_format(
-        {"--json": as_document, "--watch": watch, "--format": bool(bar_format), "--template": template is not None}
-    )
+    formats = {"--json": as_document, "--watch": watch, "--format": bar_format, "--template": template is not None}
+    given = [option for option, is_given in formats.items() if is_given]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} are different formats; choose one")
     if bar_format and series:
         raise click.UsageError("--format shows every provider in one line; select windows with --template instead")
     selectors = parse_selectors(series)
@@ -114,12 +115,6 @@ def status(  # noqa: PLR0913 - one argument an option
     else:
         _print_selected(create_console(), document, selectors, own)
     return 0
-
-
-def _require_one_format(formats: dict[str, bool]) -> None:
-    given = [option for option, is_given in formats.items() if is_given]
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} are different formats; choose one")
 
 
 # --- the document ---------------------------------------------------------------------------------------------------
