@@ -2,7 +2,6 @@
 
 import shutil
 from functools import partial
-from pathlib import Path
 
 from watcher.agent.managers import MANAGERS, make_login_item
 from watcher.config import loader as configuration
@@ -73,12 +72,6 @@ def _load_config(host_info: HostInfo, paths: Paths) -> tuple[Config | None, str]
         return configuration.load_config(paths, resolver, host_info.home), ""
     except ConfigError as error:
         return None, str(error)
-    except OSError as error:
-        return None, _describe_os_error(error, paths.config_dir)
-
-
-def _describe_os_error(error: OSError, path: Path) -> str:
-    return f"{error.filename or path} cannot be read: {error.strerror or 'unknown reason'}"
 
 
 def _list_secrets(found_logins: dict[str, FoundLogins]) -> list[str]:
@@ -95,8 +88,6 @@ def _open_store(paths: Paths, environment: Environment) -> tuple[Store | None, s
         store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now(), read_only=True)
     except StoreError as error:
         return None, str(error), isinstance(error, NoReadingsError)
-    except OSError as error:
-        return None, _describe_os_error(error, paths.state_dir), False
     damage = store.check_integrity()
     if not damage:
         return store, "", False
