@@ -37,11 +37,9 @@ def test_the_other_half_of_a_condition_counts_as_well(host, two_day_state):
     assert "`claude.seven_day_opus`" in found.message
 
 
-def test_rules_waiting_for_a_provider_or_kind_are_ok(host, two_day_state):
+def test_rules_waiting_for_a_provider_or_kind_have_no_finding(host, two_day_state):
     texts = rule("codex", "codex.weekly > 80%"), rule("daily", "*.daily > 80%"), rule("fine", "claude > 80%")
-    assert summarize(unreachable(host, two_day_state, *texts)) == [
-        ("idle", "ok", "waiting for a provider or a window that is not known yet: codex, daily")
-    ]
+    assert summarize(unreachable(host, two_day_state, *texts)) == []
 
 
 def test_a_count_of_a_window_with_only_a_percent_is_a_warning(host, two_day_state):

@@ -51,18 +51,13 @@ def check_unreachable_rules(context: DoctorContext) -> Iterator[Finding]:
         return
     states = [state for state in _load_states(context) if state.series.window]
     answering = {state.series.provider for state in states}
-    idle: list[str] = []
     for compiled in map(compile_rule, context.config.rules):
         for selector in (compiled.rule.subject, *compiled.other_selectors):
             if any(state.matches(selector) for state in states):
                 continue
-            if _may_appear_later(selector, answering):
-                idle.append(compiled.rule.name)
-            else:
+            if not _may_appear_later(selector, answering):
                 yield _make_unreachable_finding(compiled.rule, selector, states)
             break
-    if idle:
-        yield ok("idle", f"waiting for a provider or a window that is not known yet: {', '.join(dict.fromkeys(idle))}")
 
 
 def check_unknown_counts(context: DoctorContext) -> Iterator[Finding]:
