@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from watcher.core import formatting
@@ -55,12 +54,12 @@ def _check_login(provider: Provider, credential: Credential, now: datetime) -> F
     owner = f" of {credential.account_name or credential.account}" if credential.account else ""
     source = ", ".join(dict.fromkeys((credential.source_name, credential.path)))
     token = f", token {mask_secret(credential.token)}" if credential.token else ""
-    expiry = _check_expiry(credential, now)
+    expiry, cure = _describe_expiry(provider, credential, now)
     return Finding(
         subject=provider.id,
-        verdict=Verdict.WARN if expiry.is_problem else Verdict.OK,
-        message=f"login{owner} ({source}){token}{expiry.message}",
-        cure=expiry.cure or (provider.sign_in_hint if expiry.is_problem else ""),
+        verdict=Verdict.WARN if cure else Verdict.OK,
+        message=f"login{owner} ({source}){token}{expiry}",
+        cure=cure,
         provider=provider.id,
         facts=describe_credential(credential, provider.addresses),
     )
@@ -80,25 +79,20 @@ def _check_codex_sessions(credential: Credential, context: DoctorContext) -> Ite
             yield ok(codex.ID, f"session files in {place}: no limits noted lately, so the API alone is asked", **about)
 
 
-class _Expiry(NamedTuple):
-    message: str  # ends the finding's sentence
-    is_problem: bool = False
-    cure: str = ""
-
-
-def _check_expiry(credential: Credential, now: datetime) -> _Expiry:
+def _describe_expiry(provider: Provider, credential: Credential, now: datetime) -> tuple[str, str]:
+    """The end of the finding's sentence, and what to do; empty if there is nothing to do."""
     at = credential.expires_at
     if at is not None and at > now:
-        return _Expiry(f", valid for {formatting.format_duration(at - now)}")
-    if credential.provider in REFRESHABLE_PROVIDERS and credential.refresh_token:
+        return f", valid for {formatting.format_duration(at - now)}", ""
+    if provider.id in REFRESHABLE_PROVIDERS and credential.refresh_token:
         if credential.extra.get(CLIENTS_KEY):
-            return _Expiry(", renewed in memory when needed")
+            return ", renewed in memory when needed", ""
         cure = "set GEMINI_CLIENT_ID and GEMINI_CLIENT_SECRET where the watcher runs"
-        return _Expiry(", expired, and it cannot be renewed without an OAuth client", is_problem=True, cure=cure)
+        return ", expired, and it cannot be renewed without an OAuth client", cure
     if at is None:
-        return _Expiry("")
+        return "", ""
     ago = formatting.format_duration(now - at)
-    return _Expiry(f", expired {ago} ago; only the tool itself may renew it", is_problem=True)
+    return f", expired {ago} ago; only the tool itself may renew it", provider.sign_in_hint
 
 
 def describe_credential(credential: Credential, addresses: Sequence[str] = ()) -> dict[str, str]:
