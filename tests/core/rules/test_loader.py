@@ -74,7 +74,7 @@ def test_the_mistakes_of_all_files_are_reported_together():
     _rules, mistakes = check_rule_files([("b.toml", "x = 1"), ("a.toml", "[[rule]]\n")])
     assert [line for line in format_diagnostics(mistakes).split("\n") if ".toml:" in line] == [
         "a.toml:1:1: `name` is missing",
-        'a.toml:1:1: `when` is missing',
+        "a.toml:1:1: `when` is missing",
         "b.toml:1:1: unknown key `x`; valid: rule",
     ]
 
