@@ -6,10 +6,11 @@ import shutil
 import pytest
 
 from watcher.config import loader
-from watcher.config.secrets import SecretUnavailableError, make_secret_resolver
+from watcher.config.secrets import make_secret_resolver
 from watcher.core.model import HostInfo
 from watcher.errors import ConfigError
 from watcher.system.paths import Paths, find_shipped_rules_dir
+from watcher.system.secret_commands import SecretUnavailableError
 
 EVERYTHING = """
 [poll]

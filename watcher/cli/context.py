@@ -41,10 +41,10 @@ def load_effective_config(*, with_secrets: bool = False) -> "Config":
         ConfigError: with every mistake in all of the user's files.
     """
     from watcher.config import loader, secrets  # noqa: PLC0415 - slow to import: every provider and channel
-    from watcher.system import environment  # noqa: PLC0415 - likewise
+    from watcher.system import environment, secret_commands  # noqa: PLC0415 - likewise
 
     def refuse(_text: str) -> str:
-        raise secrets.SecretUnavailableError("not resolved: this command needs no secret")
+        raise secret_commands.SecretUnavailableError("not resolved: this command needs no secret")
 
     host_info = environment.read_host_info()
     resolve = secrets.make_secret_resolver(host_info) if with_secrets else refuse

@@ -12,21 +12,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from watcher.config.file import ConfigFile
-from watcher.core.model import Command, CommandResult, HostInfo, is_loopback
+from watcher.core.model import HostInfo, is_loopback
 from watcher.core.rules.diagnostics import KeyPath
 from watcher.system.files import find_write_problem, read_file
 from watcher.system.paths import expand_home
-from watcher.system.secret_commands import CommandFailedError, read_secret, split_command_line
+from watcher.system.secret_commands import SecretUnavailableError, read_secret
 
 SecretResolver = Callable[[str], str]
 """From the text in the config to the secret. Raises `SecretUnavailableError`."""
 
 _REFERENCE_PATTERN = re.compile(r"(env|file|cmd):(.*)", re.DOTALL)
 _MAX_SECRET_FILE_BYTES = 64 * 1024
-
-
-class SecretUnavailableError(Exception):
-    """A secret is not available now; the text says why and what to do, and holds no secret."""
 
 
 def make_secret_resolver(host_info: HostInfo) -> SecretResolver:
@@ -42,7 +38,7 @@ def make_secret_resolver(host_info: HostInfo) -> SecretResolver:
         elif kind == "file":
             secret = _read_secret_from_file(expand_home(target, host_info.home))
         else:
-            secret = _read_secret_from_command(target, host_info.run_command)
+            secret = read_secret(target, host_info.run_command)
         if not secret:
             raise SecretUnavailableError(f"{kind}:{target} is empty")
         return secret
@@ -68,13 +64,6 @@ def _read_secret_from_file(path: Path) -> str:
     if problem is not None:
         raise SecretUnavailableError(f"{path}: {problem}")
     return secret
-
-
-def _read_secret_from_command(line: str, run: Callable[[Command], CommandResult]) -> str:
-    try:
-        return read_secret(split_command_line(line), run)
-    except (ValueError, CommandFailedError) as error:
-        raise SecretUnavailableError(str(error)) from error
 
 
 def is_reference(text: str) -> bool:

@@ -14,7 +14,7 @@ from watcher.credentials import HostInfo, antigravity, files, opencode
 from watcher.errors import NotSignedInError
 from watcher.system.files import find_write_problem
 from watcher.system.paths import expand_home
-from watcher.system.secret_commands import CommandFailedError, read_secret, split_command_line
+from watcher.system.secret_commands import SecretUnavailableError, read_secret
 
 KINDS = {
     "env": "env:NAME", "file": "file:PATH or file:PATH#JMESPATH", "cmd": "cmd:ARGV", "opencode": "opencode:KEY",
@@ -94,12 +94,9 @@ def _search(expression: str, content: dict[str, Any]) -> Any:
 
 def _run_command(host_info: HostInfo, line: str) -> Token:
     try:
-        argv = split_command_line(line)
-        return Token("command", f"cmd:{argv[0]}", read_secret(argv, host_info.run_command))
-    except ValueError as error:
-        raise NotSignedInError(f"{error}: correct `token`") from None
-    except CommandFailedError as error:
-        raise NotSignedInError(f"{error}: run it by hand") from None
+        return Token("command", f"cmd:{line.partition(' ')[0]}", read_secret(line, host_info.run_command))
+    except SecretUnavailableError as error:
+        raise NotSignedInError(str(error)) from None
 
 
 def _read_editor(host_info: HostInfo, app: str, key: str) -> Token | None:

@@ -9,27 +9,26 @@ TIMEOUT_S = 20.0
 """A password manager may ask the user."""
 
 
-class CommandFailedError(Exception):
-    """A command failed; the text has nothing of its output, which may contain the secret."""
+class SecretUnavailableError(Exception):
+    """A secret is not available now; the text says why and what to do, and holds no secret."""
 
 
-def split_command_line(line: str) -> tuple[str, ...]:
-    """The arguments in the part after `cmd:`. Raises `ValueError` if there are none."""
+def read_secret(line: str, run: Callable[[Command], CommandResult]) -> str:
+    """What the command after `cmd:` prints, stripped.
+
+    Raises:
+        SecretUnavailableError: it failed; nothing of its output, which may hold the secret, is in the text.
+    """
     try:
         argv = tuple(shlex.split(line))
     except ValueError as error:
-        raise ValueError(f"cmd: cannot be split into words ({error})") from None
+        raise SecretUnavailableError(f"cmd: cannot be split into words ({error})") from None
     if not argv:
-        raise ValueError("cmd: names no command")
-    return argv
-
-
-def read_secret(argv: tuple[str, ...], run: Callable[[Command], CommandResult]) -> str:
-    """The output of the command, stripped. Raises `CommandFailedError`."""
+        raise SecretUnavailableError("cmd: names no command")
     result = run(Command(argv=argv, timeout_s=TIMEOUT_S))
+    if result.timed_out:
+        raise SecretUnavailableError(f"the command {argv[0]} did not end in time: run it by hand")
     if result.exit_code != 0:
-        ended = "did not end in time" if result.timed_out else f"ended with {result.exit_code}"
-        if result.exit_code is None and not result.timed_out:
-            ended = "cannot be started"
-        raise CommandFailedError(f"the command {argv[0]} {ended}")
+        ended = "cannot be started" if result.exit_code is None else f"ended with {result.exit_code}"
+        raise SecretUnavailableError(f"the command {argv[0]} {ended}: run it by hand")
     return result.stdout.strip()
