@@ -56,11 +56,11 @@ def test_codexs_own_keys(tmp_path):
     assert (found["claude"].overrides.user_agent, found["claude"].overrides.reset_credits) == (None, None)
 
 
-@pytest.mark.parametrize("agent", ["", " ", "a\\nb", "caf\u00e9"])
+@pytest.mark.parametrize("agent", ["a\\nb", "caf\u00e9"])
 def test_a_name_that_no_header_can_hold_is_a_mistake(tmp_path, agent):
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, f'[providers.codex]\nuser_agent = "{agent}"\n')
-    assert ':2:14: `user_agent`: write a name, such as "codex-cli"' in str(refusal.value)
+    assert ":2:14: `user_agent` must be plain ASCII without line ends" in str(refusal.value)
 
 
 @pytest.mark.posix
@@ -111,7 +111,7 @@ def test_a_plain_base_url_on_another_machine_is_a_mistake_unless_it_is_allowed(t
     assert ":2:12: `base_url`: http:// sends the login unencrypted to another machine; use https://," in str(
         refusal.value
     )
-    assert "insecure = true under [providers.claude]" in str(refusal.value)
+    assert "insecure = true under the same provider" in str(refusal.value)
     found = load(tmp_path, f'[providers.claude]\nbase_url = "{address}"\ninsecure = true\n').providers["claude"]
     assert (found.base_url, found.insecure) == (address, True)
 

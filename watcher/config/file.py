@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
 from watcher.config.metrics import MetricsTable
+from watcher.core.model import is_loopback
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import (
     Diagnostic,
@@ -16,10 +18,11 @@ from watcher.core.rules.diagnostics import (
     convert_table,
     create_diagnostic,
 )
-from watcher.notifiers.base import SettingError
+from watcher.notifiers.base import SettingError, check_header, check_url
 from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 T = TypeVar("T")
 
 # --- the shape of config.toml; docstrings become the editor's help --------------------------------------------------
@@ -47,6 +50,26 @@ class ProviderTable(Struct, forbid_unknown_fields=True):
     reset_credits: bool | None = None
     insecure: bool = False
 
+    def __post_init__(self) -> None:
+        if self.base_url is not None:
+            check_url(self.base_url, "base_url")
+            parts = urlsplit(self.base_url)
+            is_local = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
+            if parts.scheme == "http" and not (is_local or self.insecure):
+                raise ValueError(
+                    "`base_url`: http:// sends the login unencrypted to another machine; use https://, or allow it by"
+                    " insecure = true under the same provider"
+                )
+        if self.user_agent is not None:
+            check_header(self.user_agent, "user_agent")
+        if self.credentials is not None and not all(path.strip() for path in self.credential_paths or [""]):
+            raise ValueError('`credentials`: write a path, or a list such as ["~/.claude"]')
+
+    @property
+    def credential_paths(self) -> list[str]:
+        """The paths of `credentials`, which may be one."""
+        return [self.credentials] if isinstance(self.credentials, str) else self.credentials or []
+
 
 class NetworkTable(Struct, forbid_unknown_fields=True):
     """How requests leave this machine."""
@@ -55,6 +78,12 @@ class NetworkTable(Struct, forbid_unknown_fields=True):
     no_proxy: str | None = None
     ca_bundle: str = "system"
     status_pages: bool = True
+
+    def __post_init__(self) -> None:
+        if self.proxy is not None:
+            check_url(self.proxy, "proxy", PROXY_SCHEMES)
+        if not self.ca_bundle.strip():
+            raise ValueError('`ca_bundle`: write "system" or a path')
 
 
 class RouteTable(Struct, forbid_unknown_fields=True):

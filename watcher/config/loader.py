@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
@@ -21,7 +20,7 @@ from watcher.config.file import (
     read_text,
 )
 from watcher.config.metrics import MetricsTable, resolve_metrics
-from watcher.config.secrets import ConfigSecrets, SecretResolver, is_loopback_url, is_reference
+from watcher.config.secrets import ConfigSecrets, SecretResolver, is_reference
 from watcher.core.model import NetworkSettings, Pace, Severity, make_pace
 from watcher.core.redaction import names_secret
 from watcher.core.routing.messages import Formatter, ProviderInfo
@@ -50,7 +49,6 @@ ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
 """(path, mtime in ns, ctime in ns, size) of each file."""
 
 T = TypeVar("T")
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True):
@@ -189,25 +187,16 @@ class _ConfigLoader:
         every = self._parse((*key_path, "every"), table.every, _parse_interval) or default_every
         floor = facts.min_interval
         if table.base_url is not None:
-            self._check_base_url(provider, table)
             self._secrets.collect_url_password((*key_path, "base_url"), table.base_url)
             # the minimum interval spares the vendor's servers, not the user's own
             floor = min(floor, every or facts.default_interval)
-        agent = table.user_agent
-        if agent is not None and not (agent.strip() and agent.isascii() and agent.isprintable()):
-            self._file.add_problem((*key_path, "user_agent"), '`user_agent`: write a name, such as "codex-cli"')
-        named = [table.credentials] if isinstance(table.credentials, str) else table.credentials or []
-        if table.credentials is not None and not all(path.strip() for path in named or [""]):
-            self._file.add_problem(
-                (*key_path, "credentials"), '`credentials`: write a path, or a list such as ["~/.claude"]'
-            )
         return ProviderSettings(
             enabled=table.enabled,
             pace=make_pace(floor, facts.default_interval, facts.max_interval, every),
             base_url=table.base_url,
             insecure=table.insecure or facts.insecure,
             overrides=Overrides(
-                credentials=tuple(str(expand_home(path, self._home)) for path in named),
+                credentials=tuple(str(expand_home(path, self._home)) for path in table.credential_paths),
                 token=self._secrets.resolve_secret((*key_path, "token"), table.token),
                 database=self._expand_path(table.database),
                 accounts=self._expand_path(table.accounts),
@@ -218,19 +207,6 @@ class _ConfigLoader:
             ),
         )
 
-    def _check_base_url(self, provider: str, table: ProviderTable) -> None:
-        key_path, problem = ("providers", provider, "base_url"), ""
-        scheme, separator, rest = (table.base_url or "").partition("://")
-        if scheme not in ("http", "https") or not separator or not rest.strip("/"):
-            problem = 'write scheme, host and port, such as "http://127.0.0.1:8080"'
-        elif scheme == "http" and not table.insecure and not is_loopback_url(table.base_url or ""):
-            problem = (
-                "http:// sends the login unencrypted to another machine; use https://,"
-                f" or allow it by insecure = true under [providers.{provider}]"
-            )
-        if problem:
-            self._file.add_problem(key_path, f"`base_url`: {problem}")
-
     def _expand_path(self, text: str | None) -> str | None:
         return None if text is None else str(expand_home(text, self._home))
 
@@ -239,12 +215,7 @@ class _ConfigLoader:
     def _read_network(self, table: NetworkTable) -> NetworkSettings:
         if table.proxy is not None:
             self._secrets.collect_url_password(("network", "proxy"), table.proxy)
-            if not _is_proxy_url(table.proxy):
-                text = f'write "http://HOST:PORT" or "socks5://HOST:PORT"; valid: {", ".join(PROXY_SCHEMES)}'
-                self._file.add_problem(("network", "proxy"), f"`proxy`: {text}")
         bundle = self._paths.config_dir / expand_home(table.ca_bundle, self._home)
-        if not table.ca_bundle.strip():
-            self._file.add_problem(("network", "ca_bundle"), '`ca_bundle`: write "system" or a path')
         ca_bundle = "" if table.ca_bundle == "system" else str(bundle)
         return NetworkSettings(proxy=table.proxy, no_proxy=table.no_proxy, ca_bundle=ca_bundle)
 
@@ -378,14 +349,6 @@ class _ConfigLoader:
             else:
                 message = f"there is no pack `{name}`; {suggest_word(name, packs)}"
                 self._file.add_problem(("rules", "use", index), message)
-
-
-def _is_proxy_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
-        return False
 
 
 def _parse_interval(text: str) -> timedelta:

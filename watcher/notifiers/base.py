@@ -86,16 +86,20 @@ class Channel(Struct, frozen=True, kw_only=True):
         return f"Channel({self.name}, {self.type})"  # never the settings: a webhook's address is its password
 
 
-def check_url(value: str, key: str = "url", *, is_secret: bool = False) -> None:
-    """Raise ValueError unless `value` is a web address, and https where the address itself is a secret."""
+WEB_SCHEMES = ("https", "http")
+
+
+def check_url(value: str, key: str = "url", schemes: tuple[str, ...] = WEB_SCHEMES, *, is_secret: bool = False) -> None:
+    """Raise ValueError unless `value` is an address with such a scheme, and https where it is a secret itself."""
     try:
         parts = urlsplit(value)
         host = parts.hostname
         _ = parts.port
     except ValueError:
         host = None
-    if not host or parts.scheme not in {"http", "https"} or re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise ValueError(f"`{key}` must be a web address that begins with https://")
+    if not host or parts.scheme not in schemes or re.search(r"[\s\x00-\x1f\x7f]", value):
+        valid = "a web address that begins with https" if schemes == WEB_SCHEMES else f"one of {', '.join(schemes)}"
+        raise ValueError(f"`{key}` must be {valid}://")
     if is_secret and parts.scheme == "http" and host not in _LOOPBACK_HOSTS:
         raise ValueError(f"`{key}` must begin with https://: anyone who sees this address can write to the channel")
 
