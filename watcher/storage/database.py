@@ -84,11 +84,6 @@ _INHIBITED: dict[str, Any] = {
 """Alerts that fired silently while this machine was offline are pending since format 4."""
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Register the SQL function that the script calls."""
-    connection.create_function("convert_record", 2, _convert_record, deterministic=True)
-
-
 def _convert_record(kind: str, text: str | None) -> str | None:
     """A record of an earlier format as format 4 has it; one that cannot be read stays the same."""
     try:
@@ -289,7 +284,7 @@ class Database:
         """Bring the file up to date, in one transaction with the number of its format."""
         while (version := _read_schema_version(connection)) < FORMAT:
             try:
-                prepare(connection)
+                connection.create_function("convert_record", 2, _convert_record, deterministic=True)
                 connection.executescript(f"BEGIN IMMEDIATE; {get_script(version)}")
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
                 connection.execute("COMMIT")
@@ -425,16 +420,18 @@ class Database:
         return f"{self.path.name}.damaged-{stamp}"
 
     def _move_to_memory(self, error: sqlite3.Error) -> None:
-        memory = self._copy_to_memory()
-        self._db.close()
-        self._db, self.uses_memory = memory, True
-        self.invalidate_cache()
+        self._use(self._copy_to_memory(), is_memory=True)
         with suppress(OSError):  # an empty file needs no room, as a rule
             self._memory_marker.touch(mode=0o600)
         self.notices.append(
             f"{self.path} cannot be written ({error}). Alerts go on from memory; free some disk space or fix the"
             " permissions, and everything is written to the disk again."
         )
+
+    def _use(self, connection: sqlite3.Connection, *, is_memory: bool) -> None:
+        self._db.close()
+        self._db, self.uses_memory = connection, is_memory
+        self.invalidate_cache()
 
     def _copy_to_memory(self) -> sqlite3.Connection:
         """A copy in memory; an empty database if nothing can be read."""
@@ -461,10 +458,8 @@ class Database:
             if isinstance(error, sqlite3.Error) and _error_code(error) in _CORRUPTION_ERRORS:
                 self._rename_damaged_file(now)  # the next attempt creates a new one
             return
-        self._db.close()
-        self._db, self.uses_memory = disk, False
+        self._use(disk, is_memory=False)
         self.clear_memory_marker()
-        self.invalidate_cache()
         self.reserve_room()
 
     def restore_file(self, *, now: datetime) -> None:
@@ -480,10 +475,7 @@ class Database:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         with suppress(OSError):
             make_private_folder(self.path.parent)
-        memory = self._copy_to_memory()
-        self._db.close()
-        self._db, self.uses_memory = memory, True
-        self.invalidate_cache()
+        self._use(self._copy_to_memory(), is_memory=True)
         self.return_to_disk(now=now)
         self.notices.append(
             f"{self.path} was removed or replaced while the watcher was running. A new file was written from memory;"
