@@ -227,9 +227,14 @@ class _ConfigLoader:
 
     def _read_channel(self, name: str, table: dict[str, Any]) -> Channel | None:
         key_path = ("channels", name)
-        notifier = self._find_notifier(key_path, table.get("type"))
-        if notifier is None:
+        kind = table.get("type", "")
+        word = kind if isinstance(kind, str) else ""
+        if word not in NOTIFIERS:
+            problem = f"unknown type {format_toml_value(kind)}" if "type" in table else "`type` is missing"
+            message = f"{problem}; {suggest_word(word, NOTIFIERS)}"
+            self._file.add_problem((*key_path, "type"), message, at_key="type" not in table)
             return None
+        notifier = NOTIFIERS[word]
         raw = {key: value for key, value in table.items() if key != "type"}
         settings = {key: self._resolve_setting((*key_path, key), value, notifier) for key, value in raw.items()}
         errors = [error for key, error in self._secrets.errors.items() if key.startswith(f"channels.{name}.")]
@@ -240,17 +245,6 @@ class _ConfigLoader:
             return Channel(name=name, type=notifier.type, settings=None)  # nothing is sent until it is available
         converted = self._file.convert_table(settings, notifier.settings_class, key_path)
         return None if converted is None else Channel(name=name, type=notifier.type, settings=converted)
-
-    def _find_notifier(self, key_path: KeyPath, kind: Any) -> Notifier | None:
-        """The notifier of a channel's `type`; None, and a problem, if there is none."""
-        if kind is None:
-            self._file.add_problem(key_path, f"`type` is missing; valid: {', '.join(NOTIFIERS)}", at_key=True)
-        elif not isinstance(kind, str) or kind not in NOTIFIERS:
-            hint = suggest_word(kind if isinstance(kind, str) else "", NOTIFIERS)
-            self._file.add_problem((*key_path, "type"), f"unknown type {format_toml_value(kind)}; {hint}")
-        else:
-            return NOTIFIERS[kind]
-        return None
 
     def _resolve_setting(self, key_path: tuple[str, ...], value: Any, notifier: Notifier) -> Any:
         """A channel's setting with its secret resolved; in a table, each text may be one."""
