@@ -107,7 +107,7 @@ CREATE TABLE delivery_transition (  -- what a delivery says
     PRIMARY KEY (delivery, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE suppression (      -- why a change was not sent, not at once or not at all: 14 days, 200 a rule
+CREATE TABLE suppression (      -- why a change was not sent, not at once or not at all: 14 days
     id INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
     rule TEXT NOT NULL,

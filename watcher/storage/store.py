@@ -32,7 +32,6 @@ KEEP_READINGS = timedelta(days=365)  # ... for a year
 KEEP_DELIVERIES = timedelta(days=30)
 KEEP_TRANSITIONS = timedelta(days=365)
 KEEP_SUPPRESSIONS = timedelta(days=14)
-MAX_SUPPRESSIONS_PER_RULE = 200
 
 
 class Polls:
@@ -142,9 +141,4 @@ class Store(Database):
         self.execute(
             "DELETE FROM delivery WHERE state NOT IN ('queued', 'held') AND created_at < ?",
             (records.to_milliseconds(now - KEEP_DELIVERIES),),
-        )
-        self.execute(
-            "DELETE FROM suppression WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER"
-            " (PARTITION BY rule ORDER BY id DESC) AS nth FROM suppression) WHERE nth > ?)",
-            (MAX_SUPPRESSIONS_PER_RULE,),
         )
