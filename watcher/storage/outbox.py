@@ -35,17 +35,13 @@ class Outbox:
 
     def load_history(self, series: Collection[Series]) -> Iterator[tuple[str, bool, Transition]]:
         """(channel, whether it may have arrived, transition) of all deliveries about some series."""
-        numbers = {number: each for number, each in self._accounts.load_series_numbers().items() if each in series}
+        numbers = [number for number, each in self._accounts.load_series_numbers().items() if each in series]
         marks = ", ".join("?" * len(numbers))
-        found = self._database.execute(
-            "SELECT series, channel, state, json_extract(delivery.record, '$.in_doubt'), delivery_transition.record"  # noqa: S608 - marks
-            f" FROM delivery JOIN delivery_transition ON delivery.id = delivery WHERE series IN ({marks})",
-            tuple(numbers),
-        ).fetchall()
-        for number, channel, state, in_doubt, record in found:
-            transition = self._database.decode(record, Transition, series=numbers[number])
-            if transition is not None:
-                yield channel, state == DeliveryState.SENT or bool(in_doubt), transition
+        where = f"delivery.id IN (SELECT delivery FROM delivery_transition WHERE series IN ({marks}))"  # noqa: S608 - marks
+        for delivery in self._load(where, numbers):
+            for transition in delivery.transitions:
+                if transition.series in series:
+                    yield delivery.channel, delivery.state is DeliveryState.SENT or delivery.in_doubt, transition
 
     def _load(self, where: str, parameters: Sequence[Any] = ()) -> list[Delivery]:
         transitions: dict[int, list[Transition]] = {}
