@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -83,6 +84,11 @@ class _Network:
 
 def read_host_info() -> HostInfo:
     """The machine as it is now."""
+    more: dict[str, Any] = {}
+    if sys.platform == "win32":
+        from watcher.system import windows  # noqa: PLC0415 - not on other systems
+
+        more["read_credential"] = windows.read_credential
     return HostInfo(
         home=paths.find_home(),
         env=dict(os.environ),
@@ -91,14 +97,5 @@ def read_host_info() -> HostInfo:
         run_command=process.run_command,
         read_database=foreign_databases.read_database,
         proc_path=Path("/proc"),
-        read_credential=_read_credential,
+        **more,
     )
-
-
-def _read_credential(target: str) -> bytes:
-    if sys.platform == "win32":
-        from watcher.system import windows  # noqa: PLC0415 - not on other systems
-
-        return windows.read_credential(target)
-    else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
-        return b""

@@ -27,16 +27,6 @@ else:
         return True
 
 
-def _ignore_wake_signal() -> None:
-    """Ignore SIGUSR1 unless it has a handler: a holder of the lock may get it, and by default it ends the process."""
-    if (
-        sys.platform != "win32"
-        and threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-
-
 class Lock:
     """The lock of one state folder."""
 
@@ -55,7 +45,11 @@ class Lock:
             descriptor = open_private_file(self.path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise StoreError(describe_write_error(self.path, error)) from error
-        _ignore_wake_signal()
+        if sys.platform != "win32" and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+            with suppress(ValueError):  # another thread than the main one
+                signal.signal(
+                    signal.SIGUSR1, signal.SIG_IGN
+                )  # the holder may get it, and by default it ends the process
         while not _try_lock(descriptor):
             if not _try_lock(descriptor, shared=True):
                 os.close(descriptor)
