@@ -60,7 +60,6 @@ class Due(Struct, frozen=True):
     series: str
     begins_at: datetime
     ends_at: datetime
-    cause: str
 
 
 class Day(Struct, frozen=True, kw_only=True):
@@ -83,7 +82,6 @@ class _Window:
         self.used = 0.0
         self.ends_at: datetime | None = None
         self.turn = 0
-        self.cause = "crossing"
         self.has_dropped = False  # early, and not yet part of an answer
         self.quiet_until = now  # no false value before: just after a change it could not be told from the truth
         self.drift = timedelta(0)
@@ -97,7 +95,7 @@ class _Window:
     def advance(self, now: datetime, use: float) -> None:
         """Lets time pass."""
         if self.ends_at is not None and now >= self.ends_at:
-            self._start_window(now, "next window")
+            self._start_window(now)
             if self.length == WEEK:
                 self.ends_at = now + self.length
             if self.rng.random() < 0.4:
@@ -109,7 +107,7 @@ class _Window:
 
     def reset_early(self, now: datetime) -> None:
         """The vendor resets every window; nobody can know before use drops."""
-        self._start_window(now, "early reset")
+        self._start_window(now)
         self.has_dropped = True
         if self.length == WEEK:
             self.ends_at = now + self.length
@@ -118,11 +116,10 @@ class _Window:
         """Raises the limit: the use so far is less of it."""
         self.quiet_until = now + 4 * EVERY
         self.used *= self.rng.uniform(0.45, 0.6)
-        self.cause = "raised limit"
         self.has_dropped = True
 
-    def _start_window(self, now: datetime, cause: str) -> None:
-        self.used, self.ends_at, self.cause = 0.0, None, cause
+    def _start_window(self, now: datetime) -> None:
+        self.used, self.ends_at = 0.0, None
         self.turn += 1
         self.drift = timedelta(0)
         self.has_dropped = False
@@ -198,7 +195,7 @@ class _TruthRecorder:
     """Records which alerts are due while the answers are made."""
 
     def __init__(self) -> None:
-        self.open: dict[str, tuple[datetime, str]] = {}  # series -> since, cause
+        self.open: dict[str, datetime] = {}  # series -> since
         self.due: list[Due] = []
         self.heard_at: dict[str, datetime] = {}
 
@@ -209,17 +206,13 @@ class _TruthRecorder:
             window.has_dropped = False
             self.close_alert(series, at)
         if used >= THRESHOLD and series not in self.open:
-            heard_at = self.heard_at.get(series)
-            silent = heard_at is not None and at - heard_at > 3 * EVERY
-            cause = "already above" if heard_at is None else "after silence" if silent else window.cause
-            self.open[series] = at, cause
+            self.open[series] = at
         self.heard_at[series] = at
 
     def close_alert(self, series: str, at: datetime) -> None:
         """Ends an alert: the window was reset, or a raised limit took the use well below the threshold."""
         if series in self.open:
-            since, cause = self.open.pop(series)
-            self.due.append(Due(series, since, at, cause))
+            self.due.append(Due(series, self.open.pop(series), at))
 
 
 def generate_day(number: int, seed: int = 1) -> Day:

@@ -12,7 +12,6 @@ import subprocess  # noqa: TID251 - peers are other programs
 import sys
 import tempfile
 import tomllib
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -46,12 +45,11 @@ class Score(Struct, kw_only=True):
     false: int = 0
     repeated: int = 0
     late_s: list[float] = []
-    why: Counter[str] = msgspec.field(default_factory=Counter)  # causes of those missed
 
 
 def scored(cases: Sequence[Day], told: Sequence[Alerts]) -> Score:
     """Hold what was told against what was due."""
-    score = Score(why=Counter())
+    score = Score()
     for case, alerts in zip(cases, told, strict=True):
         heard: dict[int, datetime] = {}
         for at, series in sorted(alerts):
@@ -66,7 +64,6 @@ def scored(cases: Sequence[Day], told: Sequence[Alerts]) -> Score:
         for which, due in enumerate(case.due):
             if which not in heard:
                 score.missed += 1
-                score.why[due.cause] += 1
             elif heard[which] > due.begins_at:
                 score.late_s.append((heard[which] - due.begins_at).total_seconds())
     return score
@@ -152,13 +149,13 @@ def _case(timeline: Timeline) -> Day | None:
         polls += player.polls(line.at, line.words)
         events = [entry.split()[0] for entry in line.reported]
         if since is not None and (line.phase == "." or "resolved" in events):
-            due.append(Due(timeline.series, since, line.at, timeline.title))
+            due.append(Due(timeline.series, since, line.at))
             since = None
         if "firing" in events:
             since = line.at
     end = polls[-1].at + timedelta(hours=1)
     if since is not None:
-        due.append(Due(timeline.series, since, end, timeline.title))
+        due.append(Due(timeline.series, since, end))
     mine = [poll.windows[player.window] for poll in polls if player.window in poll.windows]
     values = [shown.used for shown in mine if shown.used is not None]
     in_order = all(earlier.at <= later.at for earlier, later in pairwise(polls))
@@ -267,19 +264,6 @@ def _table(title: str, cases: Sequence[Day], told: dict[str, list[Alerts] | str]
         print(_row(label, scored(chosen, kept)))
 
 
-def _explain(cases: Sequence[Day], told: Sequence[Alerts]) -> None:
-    for case, alerts in zip(cases, told, strict=True):
-        score = scored([case], [alerts])
-        if score.missed or score.false or score.repeated:
-            print(f"    {case.name}: missed {score.missed}, false {score.false}, repeated {score.repeated}")
-            for due in case.due:
-                print(
-                    f"        due  {due.begins_at:%d %H:%M:%S} to {due.ends_at:%d %H:%M:%S} {due.series} ({due.cause})"
-                )
-            for at, series in alerts:
-                print(f"        told {at:%d %H:%M:%S} {series}")
-
-
 def main() -> None:
     """Print one table for each corpus; exit 1 where this program's own engine was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -287,9 +271,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--packages", type=Path, help="folder to install the other programs into, kept for the next run"
-    )
-    parser.add_argument(
-        "--explain", action="store_true", help="show each case in which this program's engine was wrong"
     )
     options = parser.parse_args()
     generated = [days.generate_day(number, options.seed) for number in range(options.days)]
@@ -304,8 +285,5 @@ def main() -> None:
         told_of_days = _told(generated, folder, versions)
         _table("generated days", generated, told_of_days, [True] * len(generated))
         _table("of these, days without a false value", generated, told_of_days, [case.honest for case in generated])
-    if options.explain:
-        _explain(followed, ours(followed))
-        _explain(generated, ours(generated))
     scores = scored(followed, ours(followed)), scored(generated, ours(generated))
     sys.exit(any(score.missed or score.false or score.repeated for score in scores))
