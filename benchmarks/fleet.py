@@ -8,19 +8,16 @@ the webhook behind Alertmanager, which has the route of `contrib/prometheus`.
 
 import http.client
 import json
-import os
-import shutil
-import subprocess  # noqa: TID251 - starts Prometheus
 import sys
 import tempfile
 import threading
-import urllib.request
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from tests.prometheus.tools import find_free_port
-from tests.receiver import receiver
+from benchmarks import incumbents
+from benchmarks.footprint import cost
 from watcher.core.rules.loader import parse_rules
 from watcher.prometheus.compiler import CompileOptions, compile_rules, format_rule_file
 from watcher.prometheus.metrics import Sample, encode_remote_write
@@ -34,35 +31,26 @@ CROSSED = "watcher-0"
 def main() -> None:
     """Print the figures."""
     watchers, minutes = (int(word) for word in (*sys.argv[1:], "5000", "3")[:2]) if len(sys.argv) > 1 else (5000, 3)
-    port, alertmanager_port = find_free_port(), find_free_port()
-    with tempfile.TemporaryDirectory() as folder, receiver() as webhook:
-        programs = [_start_alertmanager(Path(folder), alertmanager_port, f"{webhook.url}/hook")]
-        try:
-            programs.append(_start_prometheus(Path(folder), port, alertmanager_port))
-            _wait_until_ready(alertmanager_port)
-            _wait_until_ready(port)
-            _measure(programs[1].pid, port, watchers, minutes, webhook.taken)
-        finally:
-            for program in programs:
-                program.terminate()
-                program.wait(30)
+    if missing := incumbents.missing():
+        sys.exit(f"install {' and '.join(missing)}")
+    port, alertmanager_port, bodies = incumbents.free_port(), incumbents.free_port(), list[bytes]()
+    with tempfile.TemporaryDirectory() as name, incumbents.server(lambda: "", bodies.append) as webhook:
+        folder = Path(name)
+        alertmanager = _write_alertmanager(folder, f"{webhook}/hook")
+        prometheus = _write_prometheus(folder, alertmanager_port)
+        with incumbents.running(alertmanager, alertmanager_port), incumbents.running(prometheus, port) as program:
+            _measure(program.pid, port, watchers, minutes, bodies)
 
 
-def _start_alertmanager(folder: Path, port: int, url: str) -> "subprocess.Popen[bytes]":
-    """With the shipped route: a new group waits 30 s for further alerts, as is the default."""
+def _write_alertmanager(folder: Path, url: str) -> list[str]:
+    """With the shipped route: a new group waits 30 s for further alerts, as is the default. Returns the command."""
     text = (ROOT / "contrib" / "prometheus" / "alertmanager.yml").read_text("utf-8")
     (folder / "am.yml").write_text(text.replace("http://127.0.0.1:9095/hook", url), "utf-8")
-    command = [
-        shutil.which("prometheus-alertmanager") or sys.exit("install the package `prometheus-alertmanager`"),
-        f"--config.file={folder}/am.yml",
-        f"--storage.path={folder}/am",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-    ]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [incumbents.ALERTMANAGER, f"--config.file={folder}/am.yml", f"--storage.path={folder}/am"]
+    return [*command, "--cluster.listen-address="]
 
 
-def _start_prometheus(folder: Path, port: int, alertmanager_port: int) -> "subprocess.Popen[bytes]":
+def _write_prometheus(folder: Path, alertmanager_port: int) -> list[str]:
     text = (ROOT / "rules" / "default.toml").read_text("utf-8")
     compiled, _ = compile_rules(parse_rules(text, "rules/default.toml"), CompileOptions(), lambda _path: text)
     (folder / "rules.yml").write_text(format_rule_file(compiled, CompileOptions()), "utf-8")
@@ -72,24 +60,8 @@ def _start_prometheus(folder: Path, port: int, alertmanager_port: int) -> "subpr
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager_port}"]}]}]},
     }
     (folder / "p.yml").write_text(json.dumps(config), "utf-8")  # JSON is YAML
-    command = [
-        shutil.which("prometheus") or sys.exit("install the package `prometheus`"),
-        f"--config.file={folder}/p.yml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--web.enable-remote-write-receiver",
-    ]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _wait_until_ready(port: int) -> None:
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1).close()
-        except OSError:
-            threading.Event().wait(0.2)
-        else:
-            return
+    command = [incumbents.PROMETHEUS, f"--config.file={folder}/p.yml", f"--storage.tsdb.path={folder}/data"]
+    return [*command, "--web.enable-remote-write-receiver"]
 
 
 def _measure(pid: int, port: int, watchers: int, minutes: int, notifications: Sequence[bytes]) -> None:
@@ -103,7 +75,7 @@ def _measure(pid: int, port: int, watchers: int, minutes: int, notifications: Se
         if notified_at is None and any(CROSSED.encode() in body for body in notifications):
             notified_at = monotonic_s()
 
-    cpu_before = _read_cpu_s(pid)
+    before = cost(pid)
     for minute in range(minutes):
         began = monotonic_s()
         used = {CROSSED: 0.97} if minute == minutes - 1 else {}
@@ -119,16 +91,16 @@ def _measure(pid: int, port: int, watchers: int, minutes: int, notifications: Se
     while notified_at is None and monotonic_s() < deadline:
         look()
         threading.Event().wait(1)
-    groups = _get(port, "/api/v1/rules")["groups"]
+    groups, after = _get(port, "/api/v1/rules")["groups"], cost(pid)
     series = _get(port, "/api/v1/status/tsdb")["headStats"]["numSeries"]
     print(f"watchers, series                 {watchers}, {series}")
     print(f"refused pushes                   {refused}")
-    print(f"memory of Prometheus             {_read_memory_mb(pid):.0f} MB")
-    print(f"CPU of Prometheus                {(_read_cpu_s(pid) - cpu_before) / minutes:.1f} s a minute")
+    print(f"memory of Prometheus             {after.rss:.0f} MB")
+    print(f"CPU of Prometheus                {(after.cpu_s - before.cpu_s) / minutes:.1f} s a minute")
     print(f"one evaluation of the rules      {sum(each['evaluationTime'] for each in groups):.2f} s")
     for what, at in (("alert", alert_at), ("webhook", notified_at)):
-        after = "none came" if at is None or crossed_at is None else f"{at - crossed_at:.0f} s"
-        print(f"from the crossing to the {what:8}{after}")
+        span = "none came" if at is None or crossed_at is None else f"{at - crossed_at:.0f} s"
+        print(f"from the crossing to the {what:8}{span}")
 
 
 def _make_samples(name: str, used: float, now: datetime) -> list[Sample]:
@@ -180,24 +152,9 @@ def _push_all(port: int, names: list[str], used: dict[str, float]) -> int:
     return sum(refused)
 
 
-def _get(port: int, path: str) -> dict:  # type: ignore[type-arg]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
-        return json.load(answer)["data"]  # type: ignore[no-any-return]
+def _get(port: int, path: str) -> Any:
+    return json.loads(incumbents.fetched(f"http://127.0.0.1:{port}{path}"))["data"]
 
 
 def _is_alerting(port: int) -> bool:
     return any(each["labels"].get("account") == CROSSED for each in _get(port, "/api/v1/alerts")["alerts"])
-
-
-def _read_cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _read_memory_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
-
-
-if __name__ == "__main__":
-    main()

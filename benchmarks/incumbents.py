@@ -89,13 +89,14 @@ def fetched(url: str, body: Any = None) -> str:
 
 
 @contextmanager
-def running(command: list[str], ready: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that answers at `ready`; ended with the block."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """One of both, that listens on a port of the loopback and is ready; ended with the block."""
+    listening = [*command, f"--web.listen-address=127.0.0.1:{port}"]
+    process = subprocess.Popen(listening, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(int(WITHIN_S / 0.1)):
             try:
-                fetched(ready)
+                fetched(f"http://127.0.0.1:{port}/-/ready")
                 break
             except (urllib.error.URLError, OSError):
                 pause(0.1)
@@ -106,47 +107,36 @@ def running(command: list[str], ready: str) -> Iterator[subprocess.Popen[bytes]]
 
 
 @contextmanager
-def prometheus(folder: Path, exporter: str, rules: str, alertmanager: str | None = None) -> Iterator[str]:
+def prometheus(folder: Path, exporter: str, rules: str) -> Iterator[str]:
     """Prometheus at settings of one second; its address.
 
     Args:
         folder: for its files.
         exporter: address of what it scrapes.
         rules: the text of its rule file.
-        alertmanager: address of where it sends alerts.
     """
     port = free_port()
     (folder / "rules.yml").write_text(rules, "utf-8")
     target = json.dumps([{"targets": [exporter.removeprefix("http://")]}])
     text = "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n"
     text += f"scrape_configs: [{{job_name: j, static_configs: {target}}}]\n"
-    if alertmanager is not None:
-        to = json.dumps([{"targets": [alertmanager.removeprefix("http://")]}])
-        text += f"alerting: {{alertmanagers: [{{static_configs: {to}}}]}}\n"
     (folder / "prometheus.yml").write_text(text, "utf-8")
-    url = f"http://127.0.0.1:{port}"
     command = [PROMETHEUS, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
-    with running([*command, f"--web.listen-address=127.0.0.1:{port}"], f"{url}/-/ready"):
-        yield url
+    with running(command, port):
+        yield f"http://127.0.0.1:{port}"
 
 
-def alertmanager_command(folder: Path, port: int, webhook: str) -> list[str]:
-    """Alertmanager that sends each alert by itself and at once, keeping its state in `folder`."""
+@contextmanager
+def alertmanager(folder: Path, webhook: str, port: int = 0) -> Iterator[str]:
+    """Alertmanager that sends each alert by itself and at once, keeping its state in `folder`; its address."""
+    port = port or free_port()
     receiver = f"[{{url: '{webhook}', max_alerts: 0}}]"
     text = "route: {receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 4h}\n"
     text += f"receivers: [{{name: hook, webhook_configs: {receiver}}}]\n"
     (folder / "alertmanager.yml").write_text(text, "utf-8")
     command = [ALERTMANAGER, f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data"]
-    return [*command, f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
-
-
-@contextmanager
-def alertmanager(folder: Path, webhook: str, port: int = 0) -> Iterator[str]:
-    """Alertmanager; its address."""
-    port = port or free_port()
-    url = f"http://127.0.0.1:{port}"
-    with running(alertmanager_command(folder, port, webhook), f"{url}/-/ready"):
-        yield url
+    with running([*command, "--cluster.listen-address="], port):
+        yield f"http://127.0.0.1:{port}"
 
 
 def metric(text: str, name: str) -> float | None:

@@ -214,7 +214,3 @@ def _make_history(source: random.Random, construct: Construct) -> Iterator[PollR
             weekly = Reading(window="seven_day", kind=WindowKind.WEEKLY, used_percent=round(week, 1), source="api")
             yield Snapshot(provider="claude", at=at, readings=(session, weekly))
         at += 5 * MINUTE
-
-
-if __name__ == "__main__":
-    main()

@@ -99,7 +99,3 @@ def fill(state: Path) -> None:
         store.run_transaction(lambda snapshot=snapshot: store.readings.save_result(snapshot), now=now)
     write_status(store, None, now=now)
     store.close()
-
-
-if __name__ == "__main__":
-    main()
