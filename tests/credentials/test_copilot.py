@@ -127,12 +127,13 @@ acme.ghe.com:
         ("win32", {"APPDATA": "{home}/roaming"}, "roaming/GitHub CLI"),
     ],
 )
-def test_github_cli_s_active_user_of_each_host(tmp_path, platform, env, folder):
+def test_github_cli_with_several_users(tmp_path, platform, env, folder):
     write(tmp_path, f"{folder}/hosts.yml", GH)
     env = {name: value.format(home=tmp_path) for name, value in env.items()}
     run = lambda command: CommandResult(exit_code=44)  # noqa: E731, ARG005
     assert found(machine(tmp_path, platform, run, **env)) == [
         ("GitHub CLI", "gho_octo", "octocat"),
+        ("GitHub CLI", "gho_second", "second"),
         ("GitHub CLI", "gho_acme", "me"),
     ]
 
@@ -162,7 +163,7 @@ def test_github_cli_is_asked_only_for_hosts_that_have_no_other_login(tmp_path, m
     """Its tokens are often refused: one must not be reported as a failure beside a login that works."""
     monkeypatch.setattr(keyrings, "_reads", {})
     write(tmp_path, ".config/gh/hosts.yml", GH)
-    everywhere = [("GitHub CLI", "gho_octo"), ("GitHub CLI", "gho_acme")]
+    everywhere = [("GitHub CLI", "gho_octo"), ("GitHub CLI", "gho_second"), ("GitHub CLI", "gho_acme")]
     assert [login[:2] for login in found(machine(tmp_path))] == everywhere
     write(tmp_path, ".config/github-copilot/hosts.json", {"github.com": {"user": "octocat", "oauth_token": "gho_b"}})
     assert [login[:2] for login in found(machine(tmp_path))] == [
@@ -207,7 +208,7 @@ def test_a_broken_place_hides_no_good_one(tmp_path):
     [
         ("hosts.json", {"github.com": {"oauth_token": "gho_h"}}, ["gho_h"]),
         ("auth.json", {"github-copilot": {"type": "oauth", "access": "gho_o"}}, ["gho_o"]),
-        ("hosts.yml", GH, ["gho_octo", "gho_acme"]),
+        ("hosts.yml", GH, ["gho_octo", "gho_second", "gho_acme"]),
     ],
 )
 def test_a_file_may_be_named(tmp_path, name, content, tokens):

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 from watcher.credentials import Credential, HostInfo, files, keyrings, opencode
@@ -21,8 +20,7 @@ DEFAULT_HOST = "github.com"
 GH_SOURCE_NAME = "GitHub CLI"
 KEYCHAIN_SERVICES = {"copilot-cli": "Copilot CLI", "gh:github.com": GH_SOURCE_NAME}  # service -> source name
 _GITHUB_TOKEN = re.compile(r"gh[a-z]_|github_pat_")  # how GitHub's tokens begin
-_GH_HOST = re.compile(r"^[\"']?([^\s#:\"']+)[\"']?:[ \t]*\n((?:[ \t].*\n|\n)*)", re.MULTILINE)
-_GH_FIELD = re.compile(r"^(user|oauth_token):[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
+_YAML_LINE = re.compile(r"^([ \t]*)[\"']?([^\s#:\"']+)[\"']?:[ \t]*[\"']?([^\s#\"']*)", re.MULTILINE)
 
 
 def make_credential(source_name: str, path: str, token: str, *, user: str = "", host: str = DEFAULT_HOST) -> Credential:
@@ -86,7 +84,7 @@ def find_in_gh(host_info: HostInfo) -> list[Credential]:
 
 def _read_gh_file(path: Path) -> list[Credential]:
     content = files.read_text(path, hint="run `gh auth login`")
-    return [] if content is None else _parse_entries(_parse_gh_hosts(content), str(path), GH_SOURCE_NAME)
+    return [] if content is None else _parse_entries(_parse_yaml(content), str(path), GH_SOURCE_NAME)
 
 
 def find_in_file(host_info: HostInfo, path: str) -> list[Credential]:
@@ -121,19 +119,28 @@ def _list_editor_folders(host_info: HostInfo) -> list[Path]:
 
 
 def _parse_entries(content: Mapping[str, Any], path: str, source_name: str = "GitHub Copilot") -> list[Credential]:
-    """The logins in `{host[:client]: {oauth_token, user}}`; an odd entry costs only itself."""
+    """The logins in `{host[:client]: {oauth_token, user, users?}}`; an odd entry costs only itself."""
     found = []
     for key in content:
-        fields = get_mapping(content, key)
-        token, user = get_text(fields, "oauth_token"), get_text(fields, "user")
-        if token:
-            found.append(make_credential(source_name, path, token, user=user, host=key.partition(":")[0]))
+        fields, host = get_mapping(content, key), key.partition(":")[0]
+        users = get_mapping(fields, "users")  # GitHub CLI's users of a host, the active one among them
+        logins = [(get_text(fields, "user"), fields), *((name, get_mapping(users, name)) for name in users)]
+        tokens = [(name, get_text(login, "oauth_token")) for name, login in logins]
+        found += [make_credential(source_name, path, token, user=name, host=host) for name, token in tokens if token]
     if content and not found and source_name != GH_SOURCE_NAME:  # gh omits a token that is in the keyring
         raise NotSignedInError(f"{path} holds no oauth_token: {SIGN_IN_HINT}")
     return found
 
 
-def _parse_gh_hosts(text: str) -> dict[str, dict[str, str]]:
-    """Host -> `user` and `oauth_token` in `hosts.yml`; other users of a host are nested deeper, and left out."""
-    blocks = _GH_HOST.findall("\n".join([*text.splitlines(), ""]))
-    return {host: dict(_GH_FIELD.findall(dedent(block))) for host, block in blocks}
+def _parse_yaml(text: str) -> dict[str, Any]:
+    """The nested mappings of a YAML file that holds nothing else, as `hosts.yml` does; other lines are left out."""
+    root: dict[str, Any] = {}
+    open_ = [(-1, root)]
+    for indent, key, value in _YAML_LINE.findall(text):
+        while open_[-1][0] >= len(indent):
+            open_.pop()
+        inner: dict[str, Any] = {}
+        open_[-1][1][key] = value or inner
+        if not value:
+            open_.append((len(indent), inner))
+    return root
