@@ -194,7 +194,29 @@ def test_one_account_in_three_places_is_asked_once(tmp_path):
     accounts(tmp_path, {"email": "me@example.com", "refreshToken": "1//a", "projectId": "pa"})
     cli(tmp_path, id_token=id_token(email="ME@example.com"))
     (found,) = fetch.find_logins(gemini_cli.PROVIDER, machine(tmp_path)).credentials
-    assert (found.source_name, found.account) == ("OpenCode", "me@example.com")
+    assert (found.source_name, found.account, found.extra["project"]) == ("OpenCode", "me@example.com", "pa")
+
+
+def test_the_login_that_is_used_knows_what_the_account_s_others_know(tmp_path):
+    """The project, without which every model seems full; the plan's domain; and when the plugin was refused."""
+    expired = {"type": "oauth", "access": "ya29.a", "refresh": "1//a", "expires": 1_700_000_000_000}
+    opencode(tmp_path, expired)
+    accounts(
+        tmp_path,
+        {
+            "email": "me@example.com",
+            "refreshToken": "1//a",
+            "projectId": "pa",
+            "rateLimitResetTimes": {"gemini-cli": 1_900_000_000_000},
+        },
+    )
+    cli(tmp_path, id_token=id_token(email="me@example.com", hd="example.com"))
+    (found,) = fetch.find_logins(gemini_cli.PROVIDER, machine(tmp_path, GEMINI_PROJECT_ID="env")).credentials
+    assert (found.source_name, found.extra["project"], found.extra["domain"]) == ("OpenCode", "pa", "example.com")
+    assert gemini.LIMITED_UNTIL_KEY in found.extra
+    accounts(tmp_path, {"email": "me@example.com", "refreshToken": "1//a"})
+    (found,) = fetch.find_logins(gemini_cli.PROVIDER, machine(tmp_path, GEMINI_PROJECT_ID="env")).credentials
+    assert found.extra["project"] == "env"
 
 
 def test_a_nameless_cli_login_counts_only_where_it_is_alone(tmp_path):

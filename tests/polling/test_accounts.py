@@ -235,3 +235,4 @@ def test_if_one_token_has_expired_the_other_is_used_under_the_same_key(first, ke
     owners = {each.token: "me@x.io" for each in (A, B)}
     assert merged([over, B], owners) == [(key, "b")]
     assert merged([over, B], owners, NOW - MINUTE) == [(key, first.token)]
+    assert merged([msgspec.structs.replace(over, refresh_token="r"), B], owners) == [(key, first.token)]

@@ -198,14 +198,20 @@ def _get_active_index(content: Mapping[str, Any], count: int) -> int:
 def select_usable(credentials: Sequence[Credential], env: Mapping[str, str]) -> list[Credential]:
     """The logins; one of Gemini CLI that does not name its owner only if there is no other.
 
-    The environment's project belongs to the only account, if that names no project itself.
+    The poller uses one login of an account, so each has what the account's others know, such as the project. That of
+    the environment belongs to the only account, if that names no project itself.
     """
-    others = [each for each in credentials if each.account or each.source_name != SOURCE_NAME]
-    usable = others or list(credentials)
+    usable = [each for each in credentials if each.account or each.source_name != SOURCE_NAME] or list(credentials)
+    owners = {each.refresh_token: each.account for each in usable if each.account and each.refresh_token}
+    keys = [each.account or owners.get(each.refresh_token, each.refresh_token) for each in usable]
+    known: dict[str, dict[str, str]] = {}  # key of an account -> what its logins know, the best place's first
+    for key, each in zip(keys, usable, strict=True):
+        known[key] = {**each.extra, **known.get(key, {})}
     project = env.get("GEMINI_PROJECT_ID", "").strip()
-    if project and len({each.account or each.refresh_token for each in usable}) == 1:
-        return [replace(each, extra={"project": project, **each.extra}) for each in usable]
-    return usable
+    default = {"project": project} if project and len(known) == 1 else {}
+    return [
+        replace(each, extra={**default, **known[key], **each.extra}) for key, each in zip(keys, usable, strict=True)
+    ]
 
 
 def _require_google_login(path: Path) -> None:

@@ -71,8 +71,10 @@ def _merge_credentials(first: Credential, second: Credential, now: datetime) -> 
 
 
 def _is_expired(credential: Credential, now: datetime) -> bool:
-    has_secret = bool(credential.token or credential.refresh_token)
-    return not has_secret or (credential.expires_at is not None and credential.expires_at <= now)
+    """Whether it has no valid token and cannot be renewed, so that another login of the account is better."""
+    if credential.refresh_token:
+        return False
+    return not credential.token or (credential.expires_at is not None and credential.expires_at <= now)
 
 
 def _collect_spares(used: Credential, other: Credential) -> tuple[Credential, ...]:
