@@ -24,7 +24,7 @@ def options(**named: str) -> dict:
 
 def from_opencode(tmp_path, **entry):
     write(tmp_path / ".local/share/opencode/auth.json", {"openai": entry})
-    return codex_opencode.find_opencode_credentials(machine(tmp_path))
+    return list(codex_opencode.find_opencode_credentials(machine(tmp_path)))
 
 
 def test_opencodes_login_is_read_with_its_account(tmp_path):
@@ -46,7 +46,7 @@ def test_opencodes_account_may_be_overridden_by_hand(tmp_path):
 def test_opencodes_api_key_is_marked_as_one_unless_it_is_a_token_after_all(tmp_path):
     assert from_opencode(tmp_path, type="api", key="sk-x")[0].extra == {"api_key": "yes"}
     assert from_opencode(tmp_path, type="api", key=jwt(sub="x"))[0].extra == {}
-    assert codex_opencode.find_opencode_credentials(machine(tmp_path / "empty")) == []
+    assert list(codex_opencode.find_opencode_credentials(machine(tmp_path / "empty"))) == []
 
 
 def test_what_other_programs_add_to_the_entry_does_no_harm(tmp_path):
@@ -102,3 +102,13 @@ def test_after_a_move_to_opencode_2_the_database_holds_the_login_that_is_renewed
     write(tmp_path / ".local/share/opencode/auth.json", {})
     [login] = codex_opencode.find_opencode_credentials(around)
     assert (login.token, login.path) == ("new", str(path))
+
+
+def test_a_broken_database_hides_no_login_in_the_file(tmp_path):
+    write(tmp_path / ".local/share/opencode/auth.json", {"openai": {"type": "oauth", "access": "t"}})
+    path = tmp_path / ".local/share/opencode/opencode.db"
+    path.write_bytes(b"no database" * 100)
+    around = HostInfo(home=tmp_path, env={}, platform="linux", run_command=nowhere, read_database=read_database)
+    found = fetch.find_logins(codex.PROVIDER, around)
+    assert [login.token for login in found.credentials] == ["t"]
+    assert [str(path) in failure.message for failure in found.failures] == [True]

@@ -153,8 +153,8 @@ def _read_base_url(path: Path) -> str:
 # --- OpenCode's login -------------------------------------------------------------------------------------------------
 
 
-def find_opencode_credentials(host_info: HostInfo, path: str | None = None) -> list[Credential]:
-    """OpenCode's ChatGPT login or API key, [] if it has none.
+def find_opencode_credentials(host_info: HostInfo, path: str | None = None) -> Iterator[Credential]:
+    """OpenCode's ChatGPT logins or API keys.
 
     OpenCode 2 leaves the file behind with a token that is not renewed, so the database is read as well: of two logins
     of one account the one that has not expired is used.
@@ -163,8 +163,8 @@ def find_opencode_credentials(host_info: HostInfo, path: str | None = None) -> l
         NotSignedInError: a file or its entry exists and cannot be used.
     """
     base_url = opencode.find_option(host_info, OPENCODE_PROVIDER_ID, "baseURL")
-    entries = opencode.find_entries(host_info, OPENCODE_PROVIDER_ID, path)
-    return [_make_opencode_credential(entry, base_url) for entry in entries]
+    for entry in opencode.find_entries(host_info, OPENCODE_PROVIDER_ID, path):
+        yield _make_opencode_credential(entry, base_url)
 
 
 def _make_opencode_credential(entry: opencode.OpenCodeEntry, base_url: str) -> Credential:

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ class UnusableSourceError(ProviderError):
 
 
 def collect_credentials(
-    *sources: Callable[[], Sequence[Credential]],
+    *sources: Callable[[], Iterable[Credential]],
     stop_at_first: bool = False,
     select: Callable[[list[Credential]], list[Credential]] = list,
 ) -> list[Credential]:
@@ -144,7 +144,7 @@ def collect_credentials(
         if found and stop_at_first:
             break
         try:
-            found.extend(source())
+            found.extend(source())  # what a source gave before it raised stays
         except UnusableSourceError as error:
             found.extend(error.credentials)
             errors.extend(error.errors)
