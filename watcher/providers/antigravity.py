@@ -118,17 +118,15 @@ def _find_cache(host_info: HostInfo, overrides: Overrides) -> list[Credential]:
 def _combine(found: list[Credential]) -> list[Credential]:
     """The logins, one that may be the same person's behind the one before it."""
     combined: list[Credential] = []
-    for each in found:
-        first = combined.pop() if combined else None
-        if first is None:
-            combined.append(each)
-        elif first.account and each.account and first.account != each.account:
-            combined += [first, each]
-        elif ENDPOINTS_KEY in first.extra:
-            extra = {**first.extra, DATABASE_KEY: each.path, **each.extra}
-            combined.append(replace(each, source_name=first.source_name, path=first.path, extra=extra))
+    for each in reversed(found):
+        after = combined[0] if combined else None
+        if after is None or (each.account and after.account and each.account != after.account):
+            combined.insert(0, each)
+        elif ENDPOINTS_KEY in each.extra:  # the server: the login is that of the place behind it
+            extra = {**each.extra, DATABASE_KEY: after.path, **after.extra}
+            combined[0] = replace(after, source_name=each.source_name, path=each.path, extra=extra)
         else:
-            combined.append(replace(first, extra={**first.extra, DATABASE_KEY: each.path}))
+            combined[0] = replace(each, extra={**each.extra, DATABASE_KEY: after.path})
     return combined
 
 
@@ -393,7 +391,7 @@ EDITOR_METADATA = {
 }
 SUCCESS_CODES = (None, 0, "0", "ok", "success")  # values of `code`; any other under status 200 is a refusal
 REFUSED_STATUSES = (401, 403)  # a wrong token
-PROBED_STATUSES = (200, 404, 405, 501)  # of a server that answers the probe, or does not have it in its build
+UNKNOWN_STATUSES = (404, 405, 501)  # of a build that does not have the method, and of servers beside Antigravity's
 LENGTHS = {"weekly": parsing.WEEK_S, "5h": 5 * parsing.HOUR_S, "five_hour": 5 * parsing.HOUR_S}  # by `window`
 LENGTH_PATTERNS = (
     (re.compile(r"\b(session|5h|5 hours?|five hours?)\b"), 5 * parsing.HOUR_S),
@@ -435,16 +433,20 @@ def fetch_server_usage(credential: Credential) -> Generator[Request, Response, S
 
 
 def _find_working_endpoint(endpoints: list[Endpoint]) -> Generator[Request, Response, tuple[Endpoint, datetime]]:
-    """The first address where a server answers the probe; and when."""
-    is_refused = False
+    """The first address that accepts the probe, else the first where a server does not know it; and when."""
+    is_refused, spare = False, None
     for endpoint in endpoints:
         try:
             response = yield _build_request(endpoint, "GetUnleashData", EDITOR_METADATA, timeout_s=2.0)
         except ProviderError:
             continue
-        if response.status in PROBED_STATUSES:
+        if response.status == 200:  # noqa: PLR2004 - an HTTP status
             return endpoint, response.received_at
+        if response.status in UNKNOWN_STATUSES:
+            spare = spare or (endpoint, response.received_at)
         is_refused = is_refused or response.status in REFUSED_STATUSES
+    if spare:
+        return spare
     if is_refused:
         raise ForbiddenError(f"{NAME}: its server refuses its own token: restart {NAME}")
     raise OfflineError(f'{NAME}: not running: open it, or set source = "cache"')

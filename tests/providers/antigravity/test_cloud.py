@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from watcher.core.model import CommandResult, PollFailure, Request, Response, Snapshot, WindowKind
 from watcher.credentials import HostInfo
+from watcher.credentials import antigravity as antigravity_logins
 from watcher.errors import OfflineError, ShapeChangedError
 from watcher.polling import fetch
 from watcher.providers import Overrides, antigravity
@@ -308,6 +309,17 @@ def test_the_own_login_is_asked_with_its_own_token_before_an_old_cache_is_read(t
     assert snapshot.readings[0].used_percent == 97
     assert "token" not in server.methods()
     assert {each.headers["Authorization"] for each in server.asked} == {"Bearer ya29.own"}
+
+
+def test_where_the_server_gives_nothing_the_own_login_is_asked_with_its_own_token(tmp_path, monkeypatch):
+    write_own_login(tmp_path, "2026-11-22T11:00:00+09:00")
+    cache(tmp_path, email="me@x.io", apiKey="ya29.editor", userStatusProtoBinaryBase64=HALF)
+    monkeypatch.setattr(antigravity_logins, "find_servers", lambda _: [antigravity_logins.NOT_RUNNING])
+    server = FakeServer(**OWN_ANSWERS)
+    assert asked(tmp_path, server, Overrides(source="auto")).readings[0].used_percent == 97
+    assert {each.headers["Authorization"] for each in server.asked} == {"Bearer ya29.own"}
+    snapshot = asked(tmp_path, FakeServer(), Overrides(source="auto"))
+    assert [each.source for each in snapshot.readings] == ["cache"]
 
 
 def test_an_own_login_that_has_ended_is_renewed_in_memory(tmp_path):

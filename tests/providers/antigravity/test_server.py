@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from watcher.core.model import CommandResult, Snapshot, WindowKind
+from watcher.core.model import CommandResult, Response, Snapshot, WindowKind
 from watcher.credentials import HostInfo, antigravity
 from watcher.polling import fetch
 from watcher.providers import Overrides
+from watcher.providers import antigravity as antigravity_provider
 from watcher.providers.antigravity import PROVIDER
 from watcher.system import foreign_databases, http, process
 
@@ -120,6 +121,16 @@ def test_a_summary_alone_is_enough(tmp_path):
 def test_a_build_that_does_not_know_the_probe_is_asked_all_the_same(tmp_path):
     with running("no probe"):
         assert isinstance(asked(tmp_path), Snapshot)
+
+
+def test_the_address_that_accepts_the_probe_is_asked_though_another_one_answers_first():
+    addresses = [("https://127.0.0.1:1", ""), ("https://127.0.0.1:2", "")]
+    search = antigravity_provider._find_working_endpoint(addresses)
+    next(search)
+    search.send(Response(status=404, received_at=NOW))
+    with pytest.raises(StopIteration) as end:
+        search.send(Response(status=200, received_at=NOW))
+    assert end.value.value == (addresses[1], NOW)
 
 
 @linux
