@@ -124,7 +124,10 @@ def test_an_answer_that_quotes_the_login_is_stored_without_it():
         acme(quoting), FakeServer(response()), login(token), base_url="https://me:hunter2hunter2@gateway.invalid"
     )
     assert (snapshot.account_name, snapshot.plan, snapshot.note) == ("***", "***", "***")
-    assert [(each.window, each.label, each.unit) for each in snapshot.readings] == [("weekly", "of ***", "***")]
+    assert [(each.window, each.label, each.unit) for each in snapshot.readings] == [
+        ("weekly", "of ***", "***"),
+        ("***", "of ***", "***"),
+    ]
 
     def failing(_credential, _now, _kept):
         yield Request(url=URL)
