@@ -9,7 +9,7 @@ from msgspec import structs
 
 from watcher.core.model import DeliveryOutcome, Message, Request
 from watcher.errors import ProviderError, ServerError
-from watcher.notifiers import alertmanager, apprise, command, desktop, discord, email, ntfy, slack, webhook
+from watcher.notifiers import alertmanager, apprise, base, command, desktop, discord, email, ntfy, slack, webhook
 from watcher.notifiers.base import Channel, Notifier, OnAction, Run, Send
 
 __all__ = ["NOTIFIERS", "Channel", "Notifier", "OnAction", "Run", "Send", "send_message"]
@@ -36,14 +36,11 @@ def send_message(
     """
     try:
         return _deliver(message, channel, send, run, on_action)
-    except ProviderError as error:
-        # `asked again` is about polls. Of a ServerError a response began: the receiver had the message.
-        detail = str(error).replace("it is asked again later", "it will be sent again")
-        if error.request_sent or isinstance(error, ServerError):
+    except Exception as error:  # noqa: BLE001 - one broken channel must not stop the others
+        detail = base.explain_error(error)
+        # of a ServerError a response began: the receiver had the message
+        if isinstance(error, ProviderError) and (error.request_sent or isinstance(error, ServerError)):
             return DeliveryOutcome(delivered=None, detail=f"it may have arrived: {detail}")
-        return DeliveryOutcome(delivered=False, detail=detail)
-    except Exception as error:  # noqa: BLE001 - one broken channel must not stop the others; its text may hold a secret
-        detail = f"{channel.type}: failed with {type(error).__name__}; please report this"
         return DeliveryOutcome(delivered=False, detail=detail)
 
 

@@ -17,7 +17,6 @@ from msgspec import Struct, field, structs
 from watcher.core.formatting import format_percent
 from watcher.core.model import DeliveryOutcome, Message, Request, Response, Transition
 from watcher.core.rules.vocabulary import parse_duration
-from watcher.errors import ProviderError
 from watcher.notifiers import base
 
 SOURCE = "ai-usage-watcher"
@@ -129,7 +128,7 @@ def make_alert(  # noqa: PLR0913 - what an alert is made of
         "severity": transition.severity.value,
         "source": SOURCE,
     }
-    labels = {name: _clean(text)[:MAX_LABEL_LENGTH] for name, text in {**settings.labels, **own}.items() if text}
+    labels = {name: text[:MAX_LABEL_LENGTH] for name, text in {**settings.labels, **own}.items() if text}
     annotations = make_annotations(transition, message)
     return Alert(
         labels=labels,
@@ -151,7 +150,7 @@ def make_annotations(transition: Transition, message: Message) -> dict[str, str]
         "resets_at": "" if resets_at is None else f"{resets_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "watcher_key": transition.key,
     }
-    return {name: _clean(text) for name, text in texts.items() if text}
+    return {name: text for name, text in texts.items() if text}
 
 
 def compute_ends_at(now: datetime, resets_at: datetime | None, settings: Settings) -> datetime:
@@ -162,10 +161,6 @@ def compute_ends_at(now: datetime, resets_at: datetime | None, settings: Setting
     if resets_at is None:
         return now + parse_duration(settings.lasts)
     return max(resets_at + RESET_MARGIN, now + MISSED_BEATS * parse_duration(settings.resend))
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 # --- requests and their answers ---------------------------------------------------------------------------------------
@@ -184,9 +179,9 @@ def format_receiver(url: str) -> str:
     return f"{parts.netloc}{parts.path.rstrip('/')}"
 
 
-def format_error(url: str, error: ProviderError) -> str:
+def format_error(url: str, error: Exception) -> str:
     """An error without the host, which precedes it."""
-    return str(error).removeprefix(f"{urlsplit(url).hostname}: ")
+    return base.explain_error(error).removeprefix(f"{urlsplit(url).hostname}: ")
 
 
 def build_request(url: str, alerts: Sequence[Alert], settings: Settings) -> Request:
@@ -216,12 +211,8 @@ def post_alerts(
             single = response if len(alerts) == 1 else send(build_request(url, [alert], settings))
             if single.status in _REFUSED_STATUSES:
                 refused.append(alert)
-    except ProviderError as error:
-        detail = format_error(url, error).replace("it is asked again later", "it will be sent again")
-        return PostResult(outcome=DeliveryOutcome(delivered=False, detail=detail))
-    except Exception as error:  # noqa: BLE001 - one broken receiver must not stop the others; its text may hold a secret
-        detail = f"failed with {type(error).__name__}; please report this"
-        return PostResult(outcome=DeliveryOutcome(delivered=False, detail=detail))
+    except Exception as error:  # noqa: BLE001 - one broken receiver must not stop the others
+        return PostResult(outcome=DeliveryOutcome(delivered=False, detail=format_error(url, error)))
     accepted = len(refused) < len(alerts)
     names = ", ".join(sorted({alert.labels["alertname"] for alert in refused}))
     detail = (

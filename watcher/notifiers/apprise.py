@@ -13,7 +13,6 @@ import msgspec
 
 from watcher.core.model import Command, CommandResult, DeliveryOutcome, Message, Severity
 from watcher.notifiers import base
-from watcher.notifiers.base import ChannelSettings, Notifier, clip, get_safe_link
 
 EXIT_NOT_INSTALLED = 69
 EXIT_BAD_ADDRESS = 78
@@ -28,7 +27,7 @@ _PERMANENT_HINTS = {
 _CHILD = "import sys; from watcher.notifiers.apprise import run_child; sys.exit(run_child())"
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "apprise"`."""
 
     url: str
@@ -40,10 +39,15 @@ class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
 
 def build_request(message: Message, settings: Settings) -> Command:
     """One run of the child process, with everything on stdin."""
-    lines = [message.body or message.title, get_safe_link(message)]
+    lines = [message.body or message.title, base.get_safe_link(message)]
     kind = "success" if message.event in {"resolved", "reset"} else _NOTIFY_TYPES[message.severity]
-    body = clip("\n".join(line for line in lines if line), 4000, escape=escape_mentions)
-    job = {"url": settings.url, "title": clip(message.title, 250, escape=escape_mentions), "body": body, "type": kind}
+    body = base.clip("\n".join(line for line in lines if line), 4000, escape=escape_mentions)
+    job = {
+        "url": settings.url,
+        "title": base.clip(message.title, 250, escape=escape_mentions),
+        "body": body,
+        "type": kind,
+    }
     argv = (sys.executable, "-P", "-c", _CHILD)
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=60.0)
 
@@ -85,7 +89,7 @@ def run_child() -> int:
     return 0 if sent else 1
 
 
-NOTIFIER = Notifier(
+NOTIFIER = base.Notifier(
     type="apprise",
     settings_class=Settings,
     build_request=build_request,

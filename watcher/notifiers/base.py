@@ -28,6 +28,7 @@ from watcher.core.model import (
     Severity,
     parse_http_date,
 )
+from watcher.errors import ProviderError
 
 Send = Callable[[Request], Response]
 Run = Callable[[Command], CommandResult]
@@ -205,6 +206,13 @@ def get_json_field(body: bytes, name: str, *, within: str = "") -> object:
     return decoded.get(name) if isinstance(decoded, dict) else None
 
 
+def explain_error(error: Exception) -> str:
+    """Why nothing was sent, in one line; the text of an unknown error may hold a secret."""
+    if isinstance(error, ProviderError):
+        return str(error).replace("it is asked again later", "it will be sent again")  # it speaks of polls
+    return f"failed with {type(error).__name__}; please report this"
+
+
 class Notifier(Struct, frozen=True, kw_only=True):
     """One type of channel, with `build_request` or `deliver`."""
 
@@ -324,9 +332,7 @@ def list_actions(message: Message) -> dict[str, str]:
     return snooze | ({OPEN_PAGE: "Open usage page"} if get_safe_link(message) else {})
 
 
-def run_backend(
-    command: Command, run: Callable[[Command], CommandResult]
-) -> tuple[CommandResult, BackendResult | None]:
+def run_backend(command: Command, run: Run) -> tuple[CommandResult, BackendResult | None]:
     """Run a backend's program. The second value is its failure, None where the exit code is 0."""
     finished = run(command)
     if finished.timed_out:

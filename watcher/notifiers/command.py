@@ -10,14 +10,14 @@ import re
 import msgspec
 
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import ChannelSettings, Notifier, clip, count_utf8_bytes
+from watcher.notifiers import base
 from watcher.notifiers.webhook import encode_payload
 
 MAX_TIMEOUT_S = 300
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0}
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "command"`."""
 
     argv: tuple[str, ...]
@@ -52,7 +52,7 @@ def build_request(message: Message, settings: Settings) -> Command:
 
 def _format_variable(value: object) -> str:
     """`value` as the text of a variable, never longer than systems allow."""
-    return clip("" if value is None else str(value), 16_000, measure=count_utf8_bytes)
+    return base.clip("" if value is None else str(value), 16_000, measure=base.count_utf8_bytes)
 
 
-NOTIFIER = Notifier(type="command", settings_class=Settings, build_request=build_request)
+NOTIFIER = base.Notifier(type="command", settings_class=Settings, build_request=build_request)

@@ -58,7 +58,7 @@ def read_notes(folder: Path) -> list[Note]:
 
 
 def _read_file(path: str, max_bytes: int) -> Iterator[tuple[str, Note]]:
-    """The newest line about each limit at the end of one file; nothing if it cannot be read."""
+    """The lines about limits at the end of one file, newest first; nothing if it cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered: reads no more than is asked for
             head = file.read(_HEAD_BYTES)
@@ -69,15 +69,13 @@ def _read_file(path: str, max_bytes: int) -> Iterator[tuple[str, Note]]:
         return
     began = _FIRST_TIMESTAMP.search(head)
     session_at = None if began is None else parsing.parse_timestamp(began[1].decode("ascii", "replace"))
-    seen = set()
     for line in reversed(lines[1:] if start else lines):
         limits, at = _parse_line(line)
         if limits is None or at is None:
             continue
         limit_id = parsing.parse_text(limits.get("limit_id")) or MAIN_LIMIT_ID
         readings = tuple(parse_session_limits(limits, at))
-        if readings and limit_id not in seen:
-            seen.add(limit_id)
+        if readings:
             yield limit_id, Note(at, readings, parsing.parse_text(limits.get("plan_type")), session_at)
 
 

@@ -23,11 +23,11 @@ from functools import partial
 from msgspec import Struct, structs
 
 from watcher.core.model import DeliveryOutcome, Message
-from watcher.notifiers.base import BackendResult, ChannelSettings, Notifier, OnAction, Run, Send
+from watcher.notifiers import base
 from watcher.notifiers.desktop import linux, macos, plyer, windows
 
 
-class Settings(ChannelSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     """`[channels.NAME]` with `type = "desktop"`: there is nothing to set."""
 
 
@@ -35,7 +35,7 @@ class Backend(Struct, frozen=True, kw_only=True):
     """One way to show a notification."""
 
     name: str  # for messages
-    show: Callable[[Message, Run, Mapping[str, str]], BackendResult]
+    show: Callable[[Message, base.Run, Mapping[str, str]], base.BackendResult]
     uses_session_bus: bool = False
 
 
@@ -65,7 +65,7 @@ def get_backends(platform: str, env: Mapping[str, str]) -> Sequence[Backend]:
 
 
 def deliver(
-    message: Message, _settings: Settings, _send: Send, run: Run, on_action: OnAction | None
+    message: Message, _settings: Settings, _send: base.Send, run: base.Run, on_action: base.OnAction | None
 ) -> DeliveryOutcome:
     """Show the message on this machine's desktop."""
     backends = get_backends(sys.platform, os.environ)
@@ -75,7 +75,9 @@ def deliver(
     return try_backends(backends, message, run, os.environ)
 
 
-def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: Mapping[str, str]) -> DeliveryOutcome:
+def try_backends(
+    backends: Sequence[Backend], message: Message, run: base.Run, env: Mapping[str, str]
+) -> DeliveryOutcome:
     """Try the backends in order until one accepts the message or its result is unknown."""
     failures: list[str] = []
     is_bus_hung = False
@@ -93,4 +95,4 @@ def try_backends(backends: Sequence[Backend], message: Message, run: Run, env: M
     return DeliveryOutcome(delivered=False, detail="; ".join(failures))
 
 
-NOTIFIER = Notifier(type="desktop", settings_class=Settings, deliver=deliver)
+NOTIFIER = base.Notifier(type="desktop", settings_class=Settings, deliver=deliver)

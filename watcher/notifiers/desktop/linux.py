@@ -15,22 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from watcher.core.formatting import escape_markup
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import (
-    APP_NAME,
-    BODY_LIMIT,
-    OPEN_PAGE,
-    TIMEOUT_S,
-    TITLE_LIMIT,
-    BackendResult,
-    OnAction,
-    Run,
-    clip,
-    get_icon,
-    get_safe_link,
-    get_urgency,
-    list_actions,
-    run_backend,
-)
+from watcher.notifiers import base
 
 if TYPE_CHECKING:
     from watcher.notifiers.desktop.dbus_connection import BusConnection
@@ -38,15 +23,15 @@ if TYPE_CHECKING:
 _URGENCIES = ("low", "normal", "critical")
 
 
-def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
+def show(message: Message, run: base.Run, _env: Mapping[str, str]) -> base.BackendResult:
     """Show by notify-send: delivered with an id, failed with an exit code, else unknown."""
-    finished, answer = run_backend(build_command(message), run)
+    finished, answer = base.run_backend(build_command(message), run)
     if answer is not None:
         return answer
     number = finished.stdout.strip()
     if number.isascii() and number.isdigit():
-        return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
-    return BackendResult(delivered=None, reason="it ended well but gave no id", accepted=True)
+        return base.BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
+    return base.BackendResult(delivered=None, reason="it ended well but gave no id", accepted=True)
 
 
 def build_command(message: Message) -> Command:
@@ -58,19 +43,22 @@ def build_command(message: Message) -> Command:
         argv=(
             "notify-send",
             "-p",
-            f"--app-name={APP_NAME}",
-            f"--urgency={_URGENCIES[get_urgency(message)]}",
-            f"--icon={get_icon(message)}",
+            f"--app-name={base.APP_NAME}",
+            f"--urgency={_URGENCIES[base.get_urgency(message)]}",
+            f"--icon={base.get_icon(message)}",
             *hint,
             "--",
-            clip(message.title, TITLE_LIMIT) or APP_NAME,
+            base.clip(message.title, base.TITLE_LIMIT) or base.APP_NAME,
             "\n".join(
                 part
-                for part in (clip(message.body, BODY_LIMIT, escape=escape_body), escape_markup(get_safe_link(message)))
+                for part in (
+                    base.clip(message.body, base.BODY_LIMIT, escape=escape_body),
+                    escape_markup(base.get_safe_link(message)),
+                )
                 if part
             ),
         ),
-        timeout_s=TIMEOUT_S,
+        timeout_s=base.TIMEOUT_S,
     )
 
 
@@ -101,8 +89,8 @@ class DBusNotifier:
         self._shown: OrderedDict[str, _Shown] = OrderedDict()  # by alert, oldest first
 
     def show(
-        self, message: Message, _run: Run, env: Mapping[str, str], on_action: OnAction | None = None
-    ) -> BackendResult:
+        self, message: Message, _run: base.Run, env: Mapping[str, str], on_action: base.OnAction | None = None
+    ) -> base.BackendResult:
         """Show over D-Bus: delivered with an id, failed without a bus or daemon, unknown without a reply.
 
         With `on_action`, if the daemon supports actions, it has buttons; a thread listens until it is closed.
@@ -110,7 +98,7 @@ class DBusNotifier:
         try:
             from watcher.notifiers.desktop.dbus_connection import BusConnection, NoReplyError, UnreachableError  # noqa: PLC0415 - heavy
         except ImportError:
-            return BackendResult(
+            return base.BackendResult(
                 delivered=False, reason="the library jeepney is not installed; run: pip install jeepney"
             )
         is_sent = False
@@ -118,7 +106,7 @@ class DBusNotifier:
             with ExitStack() as stack:
                 session = stack.enter_context(connect_first(list_bus_addresses(env), self._connect or BusConnection))
                 capabilities, daemon = session.get_capabilities()
-                actions = list_actions(message) if on_action and "actions" in capabilities else {}
+                actions = base.list_actions(message) if on_action and "actions" in capabilities else {}
                 if actions:
                     session.subscribe()
                 last = self._shown.get(message.thread)
@@ -131,14 +119,14 @@ class DBusNotifier:
                     stack.pop_all()
                     Thread(target=_listen, args=(session, number, message, on_action), daemon=True).start()
         except UnreachableError as error:
-            return BackendResult(delivered=False, reason=str(error))
+            return base.BackendResult(delivered=False, reason=str(error))
         except NoReplyError as error:
             if is_sent:
-                return BackendResult(delivered=None, reason=f"{error}, so it may have been shown")
-            return BackendResult(
+                return base.BackendResult(delivered=None, reason=f"{error}, so it may have been shown")
+            return base.BackendResult(
                 delivered=False, reason=str(error), is_bus_hung=True
             )  # the next backends ask the same daemon
-        return BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
+        return base.BackendResult(delivered=True, reason=f"the notification daemon took it (id {number})")
 
     def _remember(self, thread: str, shown: _Shown) -> None:
         self._forget(thread)
@@ -152,7 +140,7 @@ class DBusNotifier:
             shown.session.interrupt()
 
 
-def _listen(session: "BusConnection", number: int, message: Message, on_action: OnAction) -> None:
+def _listen(session: "BusConnection", number: int, message: Message, on_action: base.OnAction) -> None:
     """Wait for the actions on a notification; it may stay after one."""
     with session:
         while choice := session.wait_for_choice(number, LISTEN_FOR_S):
@@ -216,22 +204,25 @@ def build_notify_arguments(
 ) -> tuple[Any, ...]:
     """The arguments of `Notify`, signature `susssasa{sv}i`."""
     hints: dict[str, tuple[str, Any]] = {
-        "urgency": ("y", get_urgency(message)),
+        "urgency": ("y", base.get_urgency(message)),
         "x-watcher-alert-id": ("s", message.id),
     }
     if message.used_percent is not None:
         hints["value"] = ("i", max(0, min(100, round(message.used_percent))))  # many daemons draw it as a bar
-    title = clip(message.title, TITLE_LIMIT) or APP_NAME
-    body = format_body(message, capabilities, with_page=OPEN_PAGE not in actions)
+    title = base.clip(message.title, base.TITLE_LIMIT) or base.APP_NAME
+    body = format_body(message, capabilities, with_page=base.OPEN_PAGE not in actions)
     buttons = [part for action in actions.items() for part in action]
-    return (APP_NAME, replaced_id, get_icon(message), title, body, buttons, hints, -1)
+    return (base.APP_NAME, replaced_id, base.get_icon(message), title, body, buttons, hints, -1)
 
 
 def format_body(message: Message, capabilities: Sequence[str], *, with_page: bool = True) -> str:
     """The body, escaped if the daemon supports markup, with the usage page as a link or as text."""
     markup = "body-markup" in capabilities
     own: Callable[[str], str] = escape_markup if markup else str
-    text, page = clip(message.body, BODY_LIMIT, escape=own), own(get_safe_link(message)) if with_page else ""
+    text, page = (
+        base.clip(message.body, base.BODY_LIMIT, escape=own),
+        own(base.get_safe_link(message)) if with_page else "",
+    )
     if page and markup and "body-hyperlinks" in capabilities:
         page = f'<a href="{page}">Usage page</a>'
     return "\n".join(part for part in (text, page) if part)

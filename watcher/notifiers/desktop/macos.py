@@ -8,16 +8,7 @@ import re
 from collections.abc import Mapping
 
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import (
-    APP_NAME,
-    BODY_LIMIT,
-    TITLE_LIMIT,
-    BackendResult,
-    Run,
-    clip,
-    get_safe_link,
-    run_backend,
-)
+from watcher.notifiers import base
 
 MIN_TERMINAL_NOTIFIER_VERSION = 3
 """Older ones use an interface that macOS no longer has, and fail silently."""
@@ -30,41 +21,41 @@ SCRIPT = (
 """Constant: AppleScript reads the text as its arguments."""
 
 _TIMEOUT_S = 5.0
-_ACCEPTED = BackendResult(
+_ACCEPTED = base.BackendResult(
     delivered=None,
     reason="handed to macOS, which does not say whether it was shown; if not, see System Settings, Notifications",
     accepted=True,
 )
 
 
-def show_by_terminal_notifier(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
+def show_by_terminal_notifier(message: Message, run: base.Run, _env: Mapping[str, str]) -> base.BackendResult:
     """Show by terminal-notifier: unknown if it ran; failed if it is missing, too old or returned an error."""
     version = run(Command(argv=("terminal-notifier", "-version"), timeout_s=_TIMEOUT_S))
     found = re.search(r"\b(\d{1,4})\.\d+", version.stdout)
     if version.exit_code != 0 or found is None:
-        return BackendResult(delivered=False, reason=version.stderr or "it does not say its version")
+        return base.BackendResult(delivered=False, reason=version.stderr or "it does not say its version")
     if int(found[1]) < MIN_TERMINAL_NOTIFIER_VERSION:
-        return BackendResult(
+        return base.BackendResult(
             delivered=False, reason=f"version {found[0]} is too old; run: brew upgrade terminal-notifier"
         )
-    _, answer = run_backend(build_terminal_notifier_command(message), run)
+    _, answer = base.run_backend(build_terminal_notifier_command(message), run)
     return answer or _ACCEPTED
 
 
-def show_by_osascript(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
+def show_by_osascript(message: Message, run: base.Run, _env: Mapping[str, str]) -> base.BackendResult:
     """Show by osascript: unknown if it ran; failed if it is missing or returned an error."""
-    _, answer = run_backend(build_osascript_command(message), run)
+    _, answer = base.run_backend(build_osascript_command(message), run)
     return answer or _ACCEPTED
 
 
 def build_terminal_notifier_command(message: Message) -> Command:
     """The arguments; the group lets a later message of an alert replace the earlier."""
-    page = get_safe_link(message)
+    page = base.get_safe_link(message)
     return Command(
         argv=(
             "terminal-notifier",
-            *("-title", _escape_argument(clip(message.title, TITLE_LIMIT) or APP_NAME)),
-            *("-message", _escape_argument(clip(message.body, BODY_LIMIT) or " ")),
+            *("-title", _escape_argument(base.clip(message.title, base.TITLE_LIMIT) or base.APP_NAME)),
+            *("-message", _escape_argument(base.clip(message.body, base.BODY_LIMIT) or " ")),
             *(("-group", _escape_argument(message.thread)) if message.thread else ()),
             *(("-open", page) if page else ()),
         ),
@@ -75,7 +66,7 @@ def build_terminal_notifier_command(message: Message) -> Command:
 def build_osascript_command(message: Message) -> Command:
     """The arguments: the constant script, `--`, the text."""
     script = tuple(part for line in SCRIPT for part in ("-e", line))
-    title, body = clip(message.title, TITLE_LIMIT) or APP_NAME, clip(message.body, BODY_LIMIT)
+    title, body = base.clip(message.title, base.TITLE_LIMIT) or base.APP_NAME, base.clip(message.body, base.BODY_LIMIT)
     return Command(argv=("osascript", *script, "--", title, body), timeout_s=_TIMEOUT_S)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from watcher.core.formatting import escape_markup
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import APP_NAME, BackendResult, Run, clip, count_utf16_units, run_backend
+from watcher.notifiers import base
 from watcher.notifiers.desktop.windows import BODY_LIMIT, TITLE_LIMIT, format_body
 
 BALLOON_TIMEOUT_S = 5
@@ -22,18 +22,20 @@ _CHILD = "import sys; from watcher.notifiers.desktop.plyer import run_child; sys
 _TIMEOUT_S = 10.0  # on Windows the balloon lives as long as the process
 
 
-def show(message: Message, run: Run, _env: Mapping[str, str]) -> BackendResult:
+def show(message: Message, run: base.Run, _env: Mapping[str, str]) -> base.BackendResult:
     """Show by plyer: unknown if it ran, failed if it raised."""
-    _, answer = run_backend(build_command(message), run)
-    return answer or BackendResult(delivered=None, reason="plyer took it and does not report the result", accepted=True)
+    _, answer = base.run_backend(build_command(message), run)
+    return answer or base.BackendResult(
+        delivered=None, reason="plyer took it and does not report the result", accepted=True
+    )
 
 
 def build_command(message: Message) -> Command:
     """The command of the child process, with the text on stdin."""
     job = {
-        "title": clip(message.title, TITLE_LIMIT, measure=count_utf16_units) or APP_NAME,
-        "message": clip(format_body(message), BODY_LIMIT, measure=count_utf16_units) or " ",
-        "app_name": APP_NAME,
+        "title": base.clip(message.title, TITLE_LIMIT, measure=base.count_utf16_units) or base.APP_NAME,
+        "message": base.clip(format_body(message), BODY_LIMIT, measure=base.count_utf16_units) or " ",
+        "app_name": base.APP_NAME,
     }
     argv = (sys.executable, "-P", "-c", _CHILD)
     return Command(argv=argv, stdin=msgspec.json.encode(job).decode(), timeout_s=_TIMEOUT_S)

@@ -15,16 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from watcher.core.model import Command, Message
-from watcher.notifiers.base import (
-    APP_NAME,
-    BackendResult,
-    Run,
-    clip,
-    count_utf16_units,
-    get_safe_link,
-    get_urgency,
-    run_backend,
-)
+from watcher.notifiers import base
 
 TITLE_LIMIT = 63
 BODY_LIMIT = 255
@@ -60,15 +51,15 @@ $notifier.Show($toast)
 """Constant. The toast is shown in the name of Windows PowerShell: an unregistered name would show nothing."""
 
 
-def show(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
+def show(message: Message, run: base.Run, env: Mapping[str, str]) -> base.BackendResult:
     """Show a toast: unknown if Windows accepted it; failed without PowerShell or with notifications switched off."""
-    finished, answer = run_backend(build_command(message, env), run)
+    finished, answer = base.run_backend(build_command(message, env), run)
     if finished.exit_code == EXIT_SWITCHED_OFF:
-        return BackendResult(
+        return base.BackendResult(
             delivered=False, reason="notifications are switched off; see Settings, System, Notifications"
         )
     reason = "handed to Windows, which does not say whether it was shown; if not, see Settings, System, Notifications"
-    return answer or BackendResult(delivered=None, reason=reason, accepted=True)
+    return answer or base.BackendResult(delivered=None, reason=reason, accepted=True)
 
 
 WSL_POWERSHELL = "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe"
@@ -94,11 +85,11 @@ def find_wsl_powershell(env: Mapping[str, str]) -> str | None:
     return shutil.which("powershell.exe", path=env.get("PATH")) or usual
 
 
-def show_from_wsl(message: Message, run: Run, env: Mapping[str, str]) -> BackendResult:
+def show_from_wsl(message: Message, run: base.Run, env: Mapping[str, str]) -> base.BackendResult:
     """As `show`, from WSL."""
     program = find_wsl_powershell(env)
     if program is None:
-        return BackendResult(delivered=False, reason=f"powershell.exe is not on PATH, nor at {WSL_POWERSHELL}")
+        return base.BackendResult(delivered=False, reason=f"powershell.exe is not on PATH, nor at {WSL_POWERSHELL}")
     command = build_command(message, {})
     shared = [env["WSLENV"]] if env.get("WSLENV") else []
     sockets = sorted(_WSL_SOCKETS.glob("*_interop"), key=lambda path: path.lstat().st_mtime)
@@ -114,7 +105,7 @@ def show_from_wsl(message: Message, run: Run, env: Mapping[str, str]) -> Backend
 
 def format_body(message: Message) -> str:
     """The body, after the title if that is too long for its own field: it ends with the time of the reset."""
-    return message.body if count_utf16_units(message.title) <= TITLE_LIMIT else f"{message.title}\n{message.body}"
+    return message.body if base.count_utf16_units(message.title) <= TITLE_LIMIT else f"{message.title}\n{message.body}"
 
 
 def build_command(message: Message, env: Mapping[str, str]) -> Command:
@@ -125,10 +116,10 @@ def build_command(message: Message, env: Mapping[str, str]) -> Command:
     return Command(
         argv=(program, "-NoLogo", "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded),
         env={
-            "WATCHER_TITLE": clip(message.title, TITLE_LIMIT, measure=count_utf16_units) or APP_NAME,
-            "WATCHER_MESSAGE": clip(format_body(message), BODY_LIMIT, measure=count_utf16_units),
-            "WATCHER_LINK": get_safe_link(message),
-            "WATCHER_URGENCY": ("low", "normal", "critical")[get_urgency(message)],
+            "WATCHER_TITLE": base.clip(message.title, TITLE_LIMIT, measure=base.count_utf16_units) or base.APP_NAME,
+            "WATCHER_MESSAGE": base.clip(format_body(message), BODY_LIMIT, measure=base.count_utf16_units),
+            "WATCHER_LINK": base.get_safe_link(message),
+            "WATCHER_URGENCY": ("low", "normal", "critical")[base.get_urgency(message)],
             "WATCHER_TAG": hashlib.sha256(message.thread.encode()).hexdigest()[:16] if message.thread else "",
         },
         timeout_s=_TIMEOUT_S,
