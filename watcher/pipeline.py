@@ -40,18 +40,8 @@ def process_result(
         if result is not None:
             store.readings.save_result(result)
         evaluation = evaluator.evaluate_poll(config.rules, store.alerts.load_state(), result, now, every=every)
-        planned = planner.plan_deliveries(
-            evaluation.transitions,
-            {rule.name: rule for rule in config.rules},
-            store.outbox.load(),
-            build_routing(store, config),
-            store.snoozes.load(),
-            now,
-            closed_alerts=list_closed_alerts(evaluation),
-            offline=is_offline(store),
-        )
+        _plan_deliveries(store, config, evaluation.transitions, list_closed_alerts(evaluation), now)
         store.alerts.save_evaluation(evaluation)
-        save_plan(store, planned)
         return evaluation
 
     return store.run_transaction(work, now=now)
@@ -69,23 +59,31 @@ def move_account(  # noqa: PLR0913 - which account, and the two keys
     def work() -> None:
         known = store.accounts.find(provider, new)
         has_readings = known is not None and known.snapshot is not None
-        _withdraw_messages(store, config, provider, old if has_readings else new, now)
+        ended = provider, old if has_readings else new
+        alerts = store.alerts.load_state().alert_states
+        closed = [key for key in alerts if (key[1].provider, key[1].account) == ended]
+        _plan_deliveries(store, config, (), closed, now)
         (store.accounts.join if has_readings else store.accounts.rename)(provider, old, new)
 
     store.run_transaction(work, now=now)
 
 
-def _withdraw_messages(store: Store, config: Config, provider: str, account: str, now: datetime) -> None:
-    """Withdraw what is still to be sent about an account's alerts."""
-    alerts = store.alerts.load_state().alert_states
+def _plan_deliveries(
+    store: Store,
+    config: Config,
+    transitions: Sequence[Transition],
+    closed_alerts: Sequence[tuple[str, Series]],
+    now: datetime,
+) -> None:
     plan = planner.plan_deliveries(
-        (),
+        transitions,
         {rule.name: rule for rule in config.rules},
         store.outbox.load(),
         build_routing(store, config),
         store.snoozes.load(),
         now,
-        closed_alerts=[key for key in alerts if (key[1].provider, key[1].account) == (provider, account)],
+        closed_alerts=closed_alerts,
+        offline=is_offline(store),
     )
     save_plan(store, plan)
 
@@ -96,10 +94,10 @@ def list_closed_alerts(evaluation: evaluator.EvaluationResult) -> list[tuple[str
     return [*evaluation.closed_alerts, *quiet]
 
 
-def release_deliveries(store: Store, config: Config, *, now: datetime) -> planner.OutboxPlan:
+def release_deliveries(store: Store, config: Config, *, now: datetime) -> None:
     """Update the outbox for the time that passed: quiet hours and snoozes end, messages expire."""
 
-    def work() -> planner.OutboxPlan:
+    def work() -> None:
         states = store.alerts.load_state().series_states
         planned = planner.plan_release(
             store.outbox.load(),
@@ -113,9 +111,8 @@ def release_deliveries(store: Store, config: Config, *, now: datetime) -> planne
             history=_load_alert_history(store, config, now),
         )
         save_plan(store, planned)
-        return planned
 
-    return store.run_transaction(work, now=now)
+    store.run_transaction(work, now=now)
 
 
 def _load_alert_history(store: Store, config: Config, now: datetime) -> planner.AlertHistory:
