@@ -5,16 +5,14 @@ An argument list, never a shell. The webhook's payload is on stdin, and its valu
 exit code but 0 and 75 (EX_TEMPFAIL: run it again later), and a program that cannot be started.
 """
 
-import re
-
 import msgspec
 
 from watcher.core.model import Command, Message
+from watcher.core.rules.vocabulary import parse_duration_s
 from watcher.notifiers import base
 from watcher.notifiers.webhook import encode_payload
 
 MAX_TIMEOUT_S = 300
-_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0}
 
 
 class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
@@ -34,8 +32,7 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
     @property
     def timeout_s(self) -> float:
         """The timeout in seconds; 0 where it is no duration."""
-        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)(s|m|)", self.timeout)
-        return float(found[1]) * _UNITS_S[found[2]] if found else 0.0
+        return parse_duration_s(self.timeout) or 0.0
 
 
 def build_request(message: Message, settings: Settings) -> Command:

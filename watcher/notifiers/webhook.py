@@ -193,25 +193,9 @@ def make_idempotency_key(delivery_key: str) -> str:
 
 def build_payload(message: Message) -> dict[str, Any]:
     """The keys of `watcher.alert.v1` in order; None for what is unknown or does not apply (a digest has no window)."""
-    return {
-        "schema": PAYLOAD_SCHEMA,
-        "id": message.id,
-        "event": message.event,
-        "rule": message.rule or None,
-        "severity": message.severity.value,
-        "provider": message.provider or None,
-        "account": message.account or None,
-        "window": message.window or None,
-        "label": message.label or None,
-        "used_percent": message.used_percent,
-        "remaining": message.remaining,
-        "unit": message.unit or None,
-        "resets_at": message.resets_at,
-        "at": message.at,
-        "since": message.since,
-        "title": message.title,
-        "message": message.body,
-    }
+    own = {"schema": PAYLOAD_SCHEMA, "message": message.body}
+    values = ((name, own[name] if name in own else getattr(message, name)) for name in PAYLOAD_KEYS)
+    return {name: None if value == "" else value for name, value in values}
 
 
 def encode_payload(message: Message) -> bytes:
