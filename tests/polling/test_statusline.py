@@ -193,15 +193,14 @@ def test_an_absurd_line_blocks_no_later_one(world):
     assert read_percents(world) == {"": 12.0}
 
 
-def login(account, place="OpenCode"):
-    return Credential(provider="claude", source_name=place, path="x", token=f"t-{account}", account=account)
+def login(account):
+    return Credential(provider="claude", source_name="OpenCode", path="x", token=f"t-{account}", account=account)
 
 
 @pytest.mark.parametrize(
     ("logins", "owner"),
     [
         ([login("a")], "a"),
-        ([login("a"), login("b", "Claude Code")], "b"),
         ([login("a"), login("b")], None),
         ([], ""),
     ],

@@ -25,8 +25,7 @@ class _Owner(NamedTuple):
 
     account: str
     name: str = ""
-    is_claude_code: bool = False  # a login of Claude Code itself, ...
-    folders: frozenset[Path] = frozenset()  # ... and the config folders that it was found in
+    folders: frozenset[Path] = frozenset()  # Claude Code's config folders in which its login was found
 
 
 def read_news(store: Store, logins: Sequence[Credential], home: Path) -> Sequence[Snapshot] | None:
@@ -71,10 +70,7 @@ def _find_owner(
         own = [each for each in owners if folder in each.folders]
         is_sure = bool(own)
         if not own and folder == default_folder:
-            elsewhere = [each for each in owners if not each.folders]
-            own = [each for each in elsewhere if each.is_claude_code] or elsewhere
-            is_sure = len(own) == 1
-            own = own or owners
+            own, is_sure = owners, len(owners) == 1
     signed_out = [
         each for each in known.values() if each.snapshot and each.account not in {one.account for one in owners}
     ]
@@ -93,7 +89,7 @@ def _make_owner(login: Credential) -> _Owner:
     own = [each for each in (login, *login.fallbacks) if each.source_name == claude_code.SOURCE_NAME]
     paths = [Path(each.path) for each in own]
     folders = frozenset(path.parent for path in paths if path.is_absolute())
-    return _Owner(login.account, login.account_name, is_claude_code=bool(own), folders=folders)
+    return _Owner(login.account, login.account_name, folders)
 
 
 def _is_named(owner: _Owner, account_id: str, email: str) -> bool:
