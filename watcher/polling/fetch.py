@@ -168,11 +168,24 @@ def poll_account(  # noqa: PLR0913 - each way to the outside world is an argumen
             _refuse_plain_http(request, provider)
         return send(request)
 
+    refusals: dict[str, tuple[datetime, ProviderError]] = provider_state.setdefault(_REFUSALS_KEY, {})
     redact = Redactor(extract_url_passwords(base_url or ""))
 
     def poll_once(login: Credential) -> Snapshot:
         redact.add_secrets((login.token, login.refresh_token))
-        return _poll_login(provider, login, now, perform, provider_state, is_only_login=not credential.fallbacks)
+        at, login_hash = now(), _hash_login(login)
+        if login_hash in refusals:
+            _repeat_refusal(login, *refusals[login_hash], at)
+        try:
+            snapshot = _run_conversation(provider.fetch_usage(login, at, provider_state), perform)
+        except REFUSAL_ERRORS as error:
+            if isinstance(error, ExpiredError) or credential.fallbacks:
+                refusals[login_hash] = (at, error)
+                _forget_oldest(refusals)
+            raise
+        refusals.pop(login_hash, None)
+        name = snapshot.account_name or login.account_name or login.account
+        return parsing.clean_snapshot(replace(snapshot, account=login.account, account_name=name))
 
     try:
         try:
@@ -206,34 +219,6 @@ def _poll_other_logins(
     raise refusal
 
 
-def _poll_login(  # noqa: PLR0913 - as `poll_account`
-    provider: Provider,
-    credential: Credential,
-    now: Callable[[], datetime],
-    perform: Callable[[SourceRequest], SourceResponse],
-    provider_state: ProviderState,
-    *,
-    is_only_login: bool,
-) -> Snapshot:
-    at = now()
-    refusals: dict[str, tuple[datetime, ProviderError]] = provider_state.setdefault(_REFUSALS_KEY, {})
-    login = _hash_login(credential)
-    if login in refusals and _is_refusal_active(credential, refusals[login][0], at):
-        error = refusals[login][1]
-        raise type(error)(*error.args)
-    try:
-        snapshot = _run_conversation(provider.fetch_usage(credential, at, provider_state), perform)
-    except REFUSAL_ERRORS as error:
-        if isinstance(error, ExpiredError) or not is_only_login:
-            refusals[login] = (at, error)
-            for oldest in list(refusals)[:-MAX_REFUSALS]:
-                del refusals[oldest]
-        raise
-    refusals.pop(login, None)
-    name = snapshot.account_name or credential.account_name or credential.account
-    return parsing.clean_snapshot(replace(snapshot, account=credential.account, account_name=name))
-
-
 def _run_conversation(conversation: Conversation, perform: Callable[[SourceRequest], SourceResponse]) -> Snapshot:
     """Perform the provider's requests. A failed one raises inside the provider, which may do without its answer."""
     try:
@@ -254,11 +239,17 @@ def _run_conversation(conversation: Conversation, perform: Callable[[SourceReque
     raise RecursionError("too many requests")
 
 
-def _is_refusal_active(credential: Credential, refused_at: datetime, now: datetime) -> bool:
-    """Whether a refused login is not to be tried yet."""
+def _repeat_refusal(credential: Credential, refused_at: datetime, error: ProviderError, now: datetime) -> None:
+    """Raise the error of a refused login that is not to be tried yet."""
     renewable = bool(credential.refresh_token)  # by us, in memory: the access token's date does not matter
     expired = not renewable and credential.expires_at is not None and credential.expires_at <= now
-    return expired or now - refused_at < REFUSED_FOR
+    if expired or now - refused_at < REFUSED_FOR:
+        raise type(error)(*error.args)
+
+
+def _forget_oldest(refusals: dict[str, tuple[datetime, ProviderError]]) -> None:
+    for oldest in list(refusals)[:-MAX_REFUSALS]:
+        del refusals[oldest]
 
 
 def _hash_login(credential: Credential) -> str:

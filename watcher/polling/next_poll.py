@@ -7,6 +7,7 @@ only in memory, because one process at a time uses a token.
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -44,11 +45,8 @@ class PollPlanner:
         token_hash = accounts.hash_token(credential)
         recent = [at for at in self._recent_requests.get(token_hash, ()) if timedelta(0) <= now - at < RECENT_FOR]
         self._recent_requests[token_hash] = [*recent, now]
-
-        def work() -> None:
-            self._store.accounts.save_request(credential.provider, credential.account, token_hash, now)
-
-        self._store.run_transaction(work, now=now)
+        save = partial(self._store.accounts.save_request, credential.provider, credential.account, token_hash, now)
+        self._store.run_transaction(save, now=now)
 
     def is_cooling_down(self, credential: Credential, now: datetime) -> bool:
         """Whether the token cools down after a 429."""
