@@ -234,17 +234,13 @@ class Poller:
         cycle.pending_accounts.discard(credential.account)
         try:
             result = self._planner.apply_cooldown(credential, result)
-            self._accept_result(provider, credential, result)
+            if self._account_registry.record_owner(provider, credential, result):
+                self._account_registry.settle(provider, self._config, result.at)
+            logins = self._account_registry.list_logins(provider, result.at)
+            if any(result.account == each.account for each in logins):  # else the account has another login
+                self._on_result(result)
         finally:
             self._finish_if_done(provider)
-
-    def _accept_result(self, provider: str, credential: Credential, result: PollResult) -> None:
-        """Pass the answer on, unless it proved to be about an account that has another login."""
-        if self._account_registry.record_owner(provider, credential, result):
-            self._account_registry.settle(provider, self._config, result.at)
-        if result.account not in {each.account for each in self._account_registry.list_logins(provider, result.at)}:
-            return
-        self._on_result(result)
 
     def _finish_if_done(self, provider: str) -> None:
         cycle = self._cycles.get(provider)
