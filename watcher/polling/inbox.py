@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from watcher.system.files import make_private_folder, open_private_file, read_file
+from watcher.system.files import make_private_folder, read_file, replace_private_file
 
 INBOX_FOLDER = "inbox"
 CLAUDE_STATUSLINE = "claude-statusline"
@@ -31,13 +31,7 @@ def write_entry(state_dir: Path, source: str, content: dict[str, Any], at: datet
     folder = state_dir / INBOX_FOLDER
     make_private_folder(state_dir)
     make_private_folder(folder)
-    draft = folder / f"{source}.{os.getpid()}.tmp"
-    try:
-        with os.fdopen(open_private_file(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8") as file:
-            file.write(text)
-        draft.replace(folder / f"{source}.json")
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_private_file(folder / f"{source}.json", text.encode())
 
 
 def pop_entry(state_dir: Path, source: str) -> tuple[dict[str, Any], datetime] | None:

@@ -1,7 +1,6 @@
 """Builds the status document from the store, writes it to `status.json`, and brings one that was read up to date."""
 
 import json
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -34,7 +33,7 @@ from watcher.status.document import (
 )
 from watcher.storage.records import Account
 from watcher.storage.store import ALERTMANAGER_FACT, METRICS_PROBLEMS_FACT, Store
-from watcher.system.files import open_private_file
+from watcher.system.files import replace_private_file
 
 if TYPE_CHECKING:
     from watcher.config.loader import Config  # slow to import: every provider and channel
@@ -284,12 +283,9 @@ def write_status(store: Store, config: "Config | None", *, now: datetime) -> Non
         last = read_status(state_dir, now=now)
         facts = ConfigFacts() if last is None else recover_config_facts(last)
     content = encode_json(build_status(store, facts, now=now))
-    path, draft = state_dir / FILE_NAME, state_dir / f"{FILE_NAME}.{os.getpid()}"
+    path = state_dir / FILE_NAME
     try:
-        with os.fdopen(open_private_file(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-            file.write(content)
-        draft.replace(path)
+        replace_private_file(path, content)
     except OSError:
-        for each in (draft, path):
-            with suppress(OSError):
-                each.unlink()
+        with suppress(OSError):
+            path.unlink()

@@ -84,6 +84,22 @@ def open_private_file(path: str | Path, flags: int) -> int:
     return os.open(path, flags | _NO_FOLLOW, 0o600)
 
 
+def replace_private_file(path: Path, content: bytes) -> None:
+    """Write a file of our own that only its owner can read, atomically.
+
+    Raises:
+        OSError: it cannot be written; the old one is still there.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(open_private_file(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+            file.write(content)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
 def describe_write_error(path: Path, error: OSError) -> str:
     """Why a file of our own cannot be written, and what to do."""
     if error.errno == errno.ELOOP:
