@@ -381,6 +381,7 @@ def test_a_broken_login_file_is_no_failure_of_an_account_that_answers(world):
     assert rows(world) == {"": None}
     [shown] = builder.build_status(world.store(), builder.ConfigFacts(), now=world.machine.now()).providers
     assert shown.ok
+    assert ".credentials.json is not JSON: run `claude` once" in shown.note
     assert len(world.received) == 1, "nothing but the use itself"
 
 

@@ -59,6 +59,7 @@ class Poller:
         self._work_queue, self._on_result, self._add_secrets = work_queue, on_result, add_secrets
         self._config = config
         self._cycles: dict[str, PollCycle] = {}
+        self._source_errors: dict[str, str] = {}  # provider -> errors of its sources of logins
         self._provider_states: dict[tuple[str, str], ProviderState] = {}
         self._account_registry = AccountRegistry(store, self._provider_states)
         self._planner = PollPlanner(environment=environment, store=store, config=config)
@@ -123,7 +124,7 @@ class Poller:
         self._account_registry.record_credentials(provider, found.credentials, now)
         logins = [login for each in found.credentials for login in (each, *each.fallbacks)]
         self._add_secrets(secret for each in logins for secret in (each.token, each.refresh_token))
-        self._report_source_failures(found)
+        self._report_source_failures(provider, found)
         troubled = {each.account for each in found.failures}
         for gone in self._account_registry.settle(provider, self._config, now, troubled=troubled):
             if not found.failures:
@@ -152,9 +153,10 @@ class Poller:
             forget = partial(self._store.accounts.forget_unanswered, account.provider, account.account)
             self._store.run_transaction(forget, now=now)
 
-    def _report_source_failures(self, found: fetch.FoundLogins) -> None:
+    def _report_source_failures(self, provider: str, found: fetch.FoundLogins) -> None:
         """Report each source that cannot be read, unless the account has a login from another source."""
         present = {credential.account for credential in found.credentials}
+        self._source_errors[provider] = "; ".join(each.message for each in found.failures if each.account in present)
         for failure in found.failures:
             if failure.account not in present:
                 self._on_result(failure)
@@ -238,9 +240,16 @@ class Poller:
                 self._account_registry.settle(provider, self._config, result.at)
             logins = self._account_registry.list_logins(provider, result.at)
             if any(result.account == each.account for each in logins):  # else the account has another login
-                self._on_result(result)
+                self._on_result(self._add_source_errors(result))
         finally:
             self._finish_if_done(provider)
+
+    def _add_source_errors(self, result: PollResult) -> PollResult:
+        """The result with a note about logins that cannot be read, which may be of the nameless account."""
+        error = "" if result.account else self._source_errors.get(result.provider, "")
+        if not isinstance(result, Snapshot) or not error:
+            return result
+        return replace(result, note="; ".join(part for part in (result.note, error) if part))
 
     def _finish_if_done(self, provider: str) -> None:
         cycle = self._cycles.get(provider)
