@@ -333,7 +333,6 @@ def home(tmp_path, monkeypatch, far):
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(home)
-    monkeypatch.setattr(dispatcher, "_DEFAULT_SPACING", timedelta(0))
     monkeypatch.setattr(dispatcher, "CHANNEL_SPACING", {})
     yield home
     logger.remove()

@@ -27,16 +27,13 @@ from watcher.system.paths import abbreviate_home
 from watcher.system.scheduler import Scheduler, WorkQueue
 
 CHANNEL_SPACING: Mapping[str, timedelta] = {
-    "desktop": timedelta(0),
-    "command": timedelta(0),
-    "webhook": timedelta(0),  # the user's own receiver; a 429 delays the next message
     "slack": timedelta(seconds=1),  # its documented limit: one a second
     "discord": timedelta(seconds=2),  # its limit: 30 a minute
     "ntfy": timedelta(seconds=5),  # its limit for anonymous use: one each 5 s
+    "apprise": timedelta(seconds=1),  # whatever is behind it
 }
-"""Channel type -> the least time between two messages."""
+"""Channel type -> the least time between two messages; others have none, and a 429 delays the next message."""
 
-_DEFAULT_SPACING = timedelta(seconds=1)
 MAX_FIRST_ATTEMPT_WAIT = timedelta(seconds=10)
 """How long `watcher check` waits at most for a first attempt: the spacing of a channel, but no retry delay."""
 
@@ -126,7 +123,7 @@ def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
 def compute_next_send_at(channel: Channel, outcome: DeliveryOutcome, now: datetime) -> datetime:
     """The earliest time of the channel's next message, after one has just been sent."""
     asked = outcome.retry_after if outcome.delivered and outcome.retry_after else timedelta(0)
-    return now + max(asked, CHANNEL_SPACING.get(channel.type, _DEFAULT_SPACING))
+    return now + max(asked, CHANNEL_SPACING.get(channel.type, timedelta(0)))
 
 
 def fingerprint_settings(channel: Channel) -> str:
@@ -229,7 +226,6 @@ class Dispatcher:
         for channel in resumed:
             self._log_warning(f"channel {channel}: its settings changed, it is used again")
         self.release_deliveries()  # the route may have changed
-        self.start_due_attempts()
 
     def queue_notice(self, title: str, body: str) -> None:
         """Queue a notice about the watcher on the default route."""

@@ -50,8 +50,6 @@ MAX_REQUESTS = 32  # a conversation that is longer repeats itself
 REFUSED_FOR = timedelta(minutes=15)  # how long a refused token is not sent again
 MAX_REFUSALS = 64  # remembered for each account
 REFUSAL_ERRORS = (ExpiredError, ForbiddenError)  # after these another login of the account is tried
-RENEWING_PROGRAMS = {opencode.SOURCE_NAME: "OpenCode's: run `opencode` once"}
-"""Source -> the other program that renews its logins."""
 
 _REFUSALS_KEY = "poll.refusals"  # in the provider's state: hash of the login -> when it was refused, and the error
 
@@ -322,8 +320,8 @@ def _make_failure(provider: Provider, credential: Credential | None, error: Exce
     if isinstance(error, ProviderError):
         kind, message = error.kind, clean_text(str(error), MAX_MESSAGE_LENGTH)
         retry_after = error.retry_after if isinstance(error, RateLimitedError) else None
-    if kind == "expired" and credential and credential.source_name in RENEWING_PROGRAMS and "opencode" not in message:
-        message += f"; this login is {RENEWING_PROGRAMS[credential.source_name]}"
+    if kind == "expired" and credential and credential.source_name == opencode.SOURCE_NAME:
+        message += "" if "opencode" in message else "; this login is OpenCode's: run `opencode` once"
     whose = error.account_name if isinstance(error, ProviderError) else ""
     known = (credential.account_name or whose or credential.account) if credential else ""
     return PollFailure(

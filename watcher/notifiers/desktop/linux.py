@@ -20,6 +20,7 @@ from watcher.notifiers import base
 if TYPE_CHECKING:
     from watcher.notifiers.desktop.dbus_connection import BusConnection
 
+_USER_RUNTIME_FOLDER = "" if sys.platform == "win32" else f"/run/user/{os.getuid()}"  # systemd's
 _URGENCIES = ("low", "normal", "critical")
 
 
@@ -147,20 +148,12 @@ def _listen(session: "BusConnection", number: int, message: Message, on_action: 
             on_action(message, choice)
 
 
-def get_user_runtime_folder() -> str:
-    """Where systemd keeps this user's session bus; empty on Windows."""
-    if sys.platform == "win32":
-        return ""
-    else:  # noqa: RET505 - mypy calls a line after it unreachable on Windows
-        return f"/run/user/{os.getuid()}"
-
-
 def list_bus_addresses(env: Mapping[str, str], runtime_folder: str = "") -> list[str]:
     """Addresses to try for the session bus: the environment's, then systemd's (in `runtime_folder`).
 
     A shell that outlived its session (tmux) has a stale address; a cron job has none.
     """
-    folders = [env.get("XDG_RUNTIME_DIR", ""), runtime_folder or get_user_runtime_folder()]
+    folders = [env.get("XDG_RUNTIME_DIR", ""), runtime_folder or _USER_RUNTIME_FOLDER]
     usual = [f"unix:path={folder}/bus" for folder in folders if folder and Path(folder, "bus").exists()]
     given = env.get("DBUS_SESSION_BUS_ADDRESS", "")
     return list(dict.fromkeys([given, *usual] if given else usual))
