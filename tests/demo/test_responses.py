@@ -2,25 +2,16 @@ import base64
 import json
 from datetime import UTC, datetime
 
-import pytest
 from msgspec import structs
 
-from watcher.core.model import QueryResult, Snapshot
-from watcher.credentials import Credential
 from watcher.demo.responses import (
-    CHATGPT_WORKSPACE,
     ENDPOINTS,
-    antigravity_models,
     claude_usage,
     codex_usage,
     copilot_user,
     encode_antigravity_status,
 )
 from watcher.demo.scenario import SimulatedDay, WindowUsage
-from watcher.demo.server import ReceivedRequest, Reply, Server, json_reply
-from watcher.polling import fetch
-from watcher.providers import antigravity, codex
-from watcher.system import http
 
 DAY = SimulatedDay()
 clock, use = DAY.instant_at, DAY.usage_at
@@ -34,14 +25,6 @@ def test_every_answer_is_json_at_every_hour() -> None:
             json.dumps(answer(use(at), at), allow_nan=False)
 
 
-def test_google_and_the_cache_agree_on_antigravity() -> None:
-    rows = QueryResult(rows=((encode_antigravity_status(use(NOON)),),), modified_at=NOON, received_at=NOON)
-    cached = antigravity.parse_snapshot(rows, "state.vscdb").readings
-    said = antigravity.parse_available_models(antigravity_models(use(NOON), NOON))
-    assert [each.window for each in said] == [each.window for each in cached]
-    assert [each.used_percent for each in said] == pytest.approx([each.used_percent for each in cached], abs=1e-4)
-
-
 def test_claude_answers_percents_and_utc_times() -> None:
     answer = claude_usage(use(NOON), NOON)
     assert answer["five_hour"]["resets_at"] == "2026-03-02T13:10:00Z"
@@ -53,39 +36,6 @@ def test_codex_answers_both_the_instant_and_the_time_left() -> None:
     window = codex_usage(use(NOON), NOON)["rate_limit"]["primary_window"]
     assert window["reset_at"] == int(NOON.timestamp()) + window["reset_after_seconds"]
     assert window["reset_after_seconds"] == 125 * 60
-
-
-@pytest.mark.parametrize(
-    ("extra", "plan", "windows"),
-    [
-        ({}, "plus", ["five_hour", "weekly", "credits", "reset_credits"]),
-        ({"personal": "yes"}, "plus", ["five_hour", "weekly", "credits", "reset_credits"]),
-        ({"reset_credits": "yes"}, "plus", ["five_hour", "weekly", "credits", "reset_credits"]),
-        ({}, "business", ["five_hour", "weekly", "credits", "reset_credits", "individual_limit"]),
-        (
-            {"usage_url": "https://proxy.example.com/api/codex/usage"},
-            "plus",
-            ["five_hour", "weekly", "credits", "reset_credits"],
-        ),
-    ],
-)
-def test_every_request_of_codex_has_its_answer(extra, plan, windows) -> None:
-    def answer(asked: ReceivedRequest) -> Reply:
-        body = ENDPOINTS[asked.method, asked.path](use(NOON), NOON)
-        controls = {} if plan == "plus" else {"plan_type": plan, "spend_control": {"reached": False}}
-        return json_reply(body | controls if "rate_limit" in body else body)
-
-    login = Credential(
-        provider="codex", source_name="p", path="p", token="t", extra={"account_id": CHATGPT_WORKSPACE, **extra}
-    )
-    with Server(answer) as server:
-        found = fetch.poll_account(
-            codex.PROVIDER, login, now=lambda: NOON, send=lambda request: http.send_request(request, now=lambda: NOON),
-            read_database=lambda _question: None, provider_state={}, base_url=server.url,
-        )  # fmt: skip
-    assert isinstance(found, Snapshot), found
-    assert [each.window for each in found.readings] == windows
-    assert (found.note is not None) == ("reset_credits" in extra)
 
 
 def test_copilot_remaining_is_negative_in_overage() -> None:

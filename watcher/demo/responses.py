@@ -4,7 +4,7 @@ import base64
 import json
 import struct
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from watcher.demo.scenario import CountUsage, SimulatedUsage, WindowUsage
@@ -14,10 +14,6 @@ Endpoint = Callable[[SimulatedUsage, datetime], dict[str, Any]]
 
 ACCOUNT_EMAIL = "demo@example.com"
 CHATGPT_WORKSPACE = "demo-account"
-RESET_CREDIT_COUNT = 2
-MONTHLY_USAGE_PATH = f"/backend-api/accounts/{CHATGPT_WORKSPACE}/spend-controls/current-user/monthly-usage"
-CLAUDE_PROFILE = {"account": {"uuid": "00000000-0000-4000-8000-00000000demo", "email": ACCOUNT_EMAIL}}
-CODEX_OWNER = {"chatgpt_account_id": CHATGPT_WORKSPACE, "chatgpt_plan_type": "plus", "email": ACCOUNT_EMAIL}
 GOOGLE_TOKEN = {"access_token": "ya29.demo", "expires_in": 3599, "token_type": "Bearer", "scope": "cloud-platform"}
 GOOGLE_PROJECT = {
     "cloudaicompanionProject": "demo-project",
@@ -59,23 +55,8 @@ def codex_usage(usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
             "secondary_window": window(usage.codex_week, 604_800),
         },
         "credits": {"has_credits": False, "unlimited": False, "balance": "0"},
-        "rate_limit_reset_credits": {"available_count": RESET_CREDIT_COUNT},
+        "rate_limit_reset_credits": {"available_count": 2},
     }
-
-
-def codex_monthly_usage(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`GET /backend-api/accounts/ID/spend-controls/current-user/monthly-usage`."""
-    limit = {"limit": 7000, "enforcement_mode": "HARD_CAP", "limit_mode": "amount_credits"}
-    return {"current_month_usage": round(70 * usage.codex_week.used_percent, 2), "effective_monthly_limit": limit}
-
-
-def codex_reset_credits(_usage: SimulatedUsage, at: datetime) -> dict[str, Any]:
-    """`GET /backend-api/wham/rate-limit-reset-credits`."""
-    credits_ = [
-        {"id": f"reset-{days}", "status": "available", "expires_at": _format_iso(at + timedelta(days=days))}
-        for days in range(1, RESET_CREDIT_COUNT + 1)
-    ]
-    return {"available_count": RESET_CREDIT_COUNT, "credits": credits_}
 
 
 def copilot_user(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
@@ -132,15 +113,6 @@ def gemini_quota(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
     return {"buckets": [_make_quota_bucket(model, turn) for model, turn in usage.gemini.items()]}
 
 
-def antigravity_models(usage: SimulatedUsage, _at: datetime) -> dict[str, Any]:
-    """`POST /v1internal:fetchAvailableModels`."""
-
-    def model(label: str, turn: WindowUsage) -> dict[str, Any]:
-        return {"displayName": label, "quotaInfo": _make_quota_bucket(label, turn)}
-
-    return {"models": {label.lower(): model(label, turn) for label, turn in usage.antigravity.items()}}
-
-
 def _always(content: dict[str, Any]) -> Endpoint:
     """An answer that is the same all day."""
     return lambda _usage, _at: content
@@ -148,12 +120,7 @@ def _always(content: dict[str, Any]) -> Endpoint:
 
 ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
     ("GET", "/api/oauth/usage"): claude_usage,
-    ("GET", "/api/oauth/profile"): _always(CLAUDE_PROFILE),
     ("GET", "/backend-api/wham/usage"): codex_usage,
-    ("GET", "/backend-api/wham/rate-limit-reset-credits"): codex_reset_credits,
-    ("GET", MONTHLY_USAGE_PATH): codex_monthly_usage,
-    ("GET", "/api/accounts/v1/user-auth-credential/whoami"): _always(CODEX_OWNER),
-    ("GET", "/api/codex/usage"): codex_usage,
     ("GET", "/copilot_internal/user"): copilot_user,
     ("GET", "/user"): _always({"login": "demo", "id": 1}),
     ("GET", "/api/subscription/v1/usage"): nano_gpt_usage,
@@ -161,8 +128,6 @@ ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
     ("POST", "/token"): _always(GOOGLE_TOKEN),
     ("POST", "/v1internal:loadCodeAssist"): _always(GOOGLE_PROJECT),
     ("POST", "/v1internal:retrieveUserQuota"): gemini_quota,
-    ("POST", "/v1internal:fetchAvailableModels"): antigravity_models,
-    ("GET", "/oauth2/v1/userinfo"): _always({"id": "100000000000000000001", "email": ACCOUNT_EMAIL}),
 }
 """Method and path -> the answer. The paths of all providers differ, so one server is enough."""
 
