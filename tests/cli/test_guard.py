@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from watcher.cli.guard import evaluate_expression, format_result, parse_expression
+from watcher.cli.guard import evaluate_expression, format_reason, parse_expression
 from watcher.system import clock
 
 
@@ -63,7 +63,8 @@ def test_the_answer_as_json(served):
 def test_a_reading_that_is_too_old_is_unknown(served):
     later, condition = clock.utc_now() + timedelta(hours=2), parse_expression("claude < 90%", "guard")
     result, names = evaluate_expression(served.paths, condition, later, timedelta(hours=1))
-    assert format_result(result, names).startswith("unknown: claude.five_hour: last read ")
+    assert result.result is None
+    assert format_reason(result, names).startswith("claude.five_hour: last read ")
 
 
 def test_a_machine_without_readings_is_unknown_and_stays_untouched(empty_home):

@@ -77,7 +77,8 @@ def guard(expression: str, max_age: str, *, refresh: bool, as_document: bool, qu
     if as_document:
         click.echo(encode_guard_document(result, names, expression, now))
     elif not quiet and not result.result:
-        echo_error(format_result(result, names))
+        reason = format_reason(result, names)
+        echo_error(f"unknown: {reason} (poll now with --refresh)" if result.result is None else f"false for {reason}")
     return EXIT_UNAVAILABLE if result.result is None else 0 if result.result else 1
 
 
@@ -127,9 +128,9 @@ def encode_guard_document(guard_result: GuardResult, names: SeriesNames, express
     return msgspec.json.encode(document).decode()
 
 
-def format_result(guard_result: GuardResult, names: SeriesNames) -> str:
-    """Why a script may not go on."""
+def format_reason(guard_result: GuardResult, names: SeriesNames) -> str:
+    """Why the condition does not hold: why it is unknown, or for which series it is false."""
     if guard_result.result is None:
-        return f"unknown: {'; '.join(guard_result.reasons) or 'no reading tells'} (poll now with --refresh)"
+        return "; ".join(guard_result.reasons) or "no reading tells"
     failing = (names[series] for series, result in sorted(guard_result.series.items()) if result is False)
-    return "false for " + ", ".join(name + used for name, used in failing)
+    return ", ".join(name + used for name, used in failing)

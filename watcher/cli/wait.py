@@ -11,10 +11,9 @@ from msgspec import Struct
 
 from watcher.cli import EXIT_UNAVAILABLE
 from watcher.cli.context import find_paths, open_store, parse_duration_option
-from watcher.cli.guard import evaluate_expression, parse_expression
+from watcher.cli.guard import evaluate_expression, format_reason, parse_expression
 from watcher.cli.output import echo_error
 from watcher.cli.status import parse_selectors
-from watcher.core.engine.guard import GuardResult
 from watcher.core.engine.windows import get_used_percent
 from watcher.core.formatting import format_duration, format_percent
 from watcher.core.model import Series
@@ -116,15 +115,8 @@ def wait_until(  # noqa: PLR0913 - what it waits for, and the clock
 def check_condition(paths: Paths, condition: Expression, max_age: timedelta, now: datetime) -> Progress:
     """Over once the condition holds."""
     result, names = evaluate_expression(paths, condition, now, max_age)
-    return Progress(result.result, _describe(result, names))
-
-
-def _describe(result: GuardResult, names: dict[Series, tuple[str, str]]) -> str:
-    if result.result is None:
-        return "; ".join(result.reasons) or "no reading tells"
-    return "waiting: " + ", ".join(
-        "".join(names[series]) for series, holds in sorted(result.series.items()) if not holds
-    )
+    reason = format_reason(result, names)
+    return Progress(result.result, reason if result.result is None else f"waiting: {reason}")
 
 
 def check_reset(paths: Paths, selector: Selector, first: dict[Series, int], now: datetime) -> Progress:
