@@ -192,15 +192,13 @@ def test_the_picture_in_the_terminal_has_a_key(history):
     assert text.count("claude.five_hour") == 1
 
 
-def test_a_broken_rule_costs_only_the_thresholds(tmp_path, monkeypatch, capsys):
+def test_a_broken_rule_is_an_error_with_its_place(tmp_path, monkeypatch, capsys):
     own = Paths(tmp_path / "config", tmp_path / "state")
     use(own, monkeypatch, tmp_path)
     sample_history.live(own)
     own.config_file.write_text("[[rule]]\nname = 3\n")
-    assert app.run(["history", "claude", "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["series"][0]["thresholds"] == []
-    assert "the rules have a mistake, so their thresholds are left out" in err
+    assert app.run(["history", "claude", "--json"]) == 78
+    assert "config.toml:2:8: " in capsys.readouterr().err
 
 
 def test_an_account_is_named_only_where_there_are_several(history):

@@ -27,7 +27,7 @@ from watcher.cli.context import (
     parse_duration_option,
     write_private_file,
 )
-from watcher.cli.output import echo, echo_error, format_columns, wrap_line
+from watcher.cli.output import echo, format_columns, wrap_line
 from watcher.cli.status import parse_selectors, supports_blocks
 from watcher.core import formatting
 from watcher.core.engine import thresholds, timeline
@@ -36,7 +36,7 @@ from watcher.core.engine.windows import get_used_percent, infer_length
 from watcher.core.formatting import clean_text
 from watcher.core.model import Series, Transition
 from watcher.core.rules.rule import Rule
-from watcher.errors import ConfigError, WatcherError
+from watcher.errors import WatcherError
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
 from watcher.storage.store import Store
@@ -52,17 +52,15 @@ def build_tracks(
     store: Store,
     series: Collection[Series],
     since: datetime,
-    rules: Sequence[Rule] | None = None,
+    rules: Sequence[Rule],
     *,
     every_reading: bool = False,
 ) -> list[Track]:
     """The tracks of these series since then, in the order of the providers; series without a reading are left out.
 
     Of many series the last reading of each hour is enough, unless every one is asked for. The thresholds are those of
-    `rules`; None: of the rules in force, or none, with a warning, if these have a mistake.
+    `rules`.
     """
-    if rules is None:
-        rules = _load_rules()
     transitions = store.alerts.load_transitions(since=since)
     states = store.alerts.load_state().series_states
     failures = store.readings.load_failures(since=since)
@@ -90,15 +88,6 @@ def build_tracks(
             )
         )
     return tracks
-
-
-def _load_rules() -> Sequence[Rule]:
-    """The rules in force; none, with a warning, if the config has a mistake."""
-    try:
-        return load_effective_config().rules
-    except ConfigError:
-        echo_error("the rules have a mistake, so their thresholds are left out: `watcher rules check`")
-        return ()
 
 
 def format_series_name(store: Store, series: Series, label: str) -> str:
@@ -185,7 +174,7 @@ def _check_target(target: str | None) -> None:
 
 
 def _load_tracks(selector_texts: Iterable[str], time_range: TimeRange, *, every_reading: bool) -> list[Track]:
-    selectors = parse_selectors(selector_texts)
+    selectors, rules = parse_selectors(selector_texts), load_effective_config().rules
     with open_store(find_paths(), time_range.end) as store:
         states = store.alerts.load_state().series_states
         chosen = []
@@ -196,7 +185,7 @@ def _load_tracks(selector_texts: Iterable[str], time_range: TimeRange, *, every_
                 each.for_all_windows.matches(series, name, kind, is_primary=is_primary) for each in selectors
             ):
                 chosen.append(series)
-        return build_tracks(store, chosen, time_range.start, every_reading=every_reading)
+        return build_tracks(store, chosen, time_range.start, rules, every_reading=every_reading)
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

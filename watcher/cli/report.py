@@ -24,7 +24,7 @@ from watcher.cli.charts.svg import (
     format_colour_variables,
     render_panel,
 )
-from watcher.cli.context import find_paths, open_store, write_private_file
+from watcher.cli.context import find_paths, load_effective_config, open_store, write_private_file
 from watcher.cli.history import build_tracks, format_series_name, get_provider_position
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
@@ -75,7 +75,7 @@ def _render_report(time_range: TimeRange, days: int) -> str:
     with open_store(find_paths(), time_range.end) as store:
         statuses = build_status(store, ConfigFacts(), now=time_range.end).providers
         keys = [(account.provider, account.account) for account in store.accounts.load()]
-        drawn = build_tracks(store, store.readings.load_series(), time_range.start)
+        drawn = build_tracks(store, store.readings.load_series(), time_range.start, load_effective_config().rules)
         states = store.alerts.load_state().alert_states
         firing = [key for key, alert in states.items() if alert.phase is AlertPhase.FIRING]
         periods = build_alert_periods(store.alerts.load_transitions(since=time_range.start), firing)
