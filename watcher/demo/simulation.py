@@ -124,15 +124,9 @@ def write_home(folder: Path, url: str, day: SimulatedDay, *, desktop: bool) -> N
     """Writes the home and the configuration below `folder`; the providers are at `url`."""
     home = folder / "home"
     logins = {
-        "anthropic": {"type": "oauth", "access": "sk-ant-oat01-demo", "refresh": "sk-ant-ort01-demo", "expires": 0},
-        "openai": {
-            "type": "oauth",
-            "access": "demo-codex",
-            "refresh": "r",
-            "expires": 0,
-            "accountId": CHATGPT_WORKSPACE,
-        },
-        "github-copilot": {"type": "oauth", "access": "gho_demo", "refresh": "gho_demo", "expires": 0},
+        "anthropic": {"type": "oauth", "access": "sk-ant-oat01-demo"},
+        "openai": {"type": "oauth", "access": "demo-codex", "accountId": CHATGPT_WORKSPACE},
+        "github-copilot": {"type": "oauth", "access": "gho_demo"},
         "nano-gpt": {"type": "api", "key": "demo-nano"},
     }
     google = {"email": ACCOUNT_EMAIL, "refreshToken": "1//demo", "projectId": "demo-project", "enabled": True}
