@@ -109,7 +109,8 @@ def test_sigterm_ends_a_wait_in_which_python_runs_no_handler(tmp_path):
     run_program(
         "import os, signal, sqlite3, threading\nfrom types import SimpleNamespace\nfrom watcher.cli import service\n"
         "service.SHUTDOWN_TIMEOUT_S = 0.1\n"
-        "service._install_signal_handlers(SimpleNamespace(stop=lambda: None, wake=lambda: None))\n"
+        "service._install_signal_handlers(SimpleNamespace(stop=lambda: None, wake=lambda: None, "
+        "reload=None, check_requests=None))\n"
         f"held, other = (sqlite3.connect({str(tmp_path / 'a.db')!r}, isolation_level=None, timeout=90) for _ in '12')\n"
         "held.execute('BEGIN IMMEDIATE')\n"
         "threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()\n"
@@ -138,8 +139,8 @@ def test_a_signal_that_does_not_interrupt_the_wait_ends_it():
     run_program(
         "import signal, threading, time\nfrom types import SimpleNamespace\nfrom watcher.cli import service\n"
         "from watcher.system.scheduler import WorkQueue\nqueue, seen = WorkQueue(), []\n"
-        "service._install_signal_handlers(SimpleNamespace(check_requests=lambda: seen.append(1),"
-        " wake=lambda: queue.put(lambda: None)))\n"
+        "service._install_signal_handlers(SimpleNamespace(check_requests=lambda: seen.append(1), stop=None,"
+        " reload=None, wake=lambda: queue.put(lambda: None)))\n"
         "def get_signal():\n"
         "    time.sleep(0.1)  # the main thread waits by now\n"
         "    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)\n"

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from watcher import notifiers
@@ -160,16 +160,19 @@ def notify_desktop(title: str, body: str, environment: Environment) -> bool:
 
 def _install_signal_handlers(daemon: Daemon) -> None:
     """A handler may interrupt any line: it only puts into the work queue, and takes no lock and starts no thread."""
-    ends = [signal.SIGTERM, signal.SIGINT]
+    actions: dict[int, Callable[[], None]] = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop}
+    if sys.platform == "win32":
+        from watcher.system import windows  # noqa: PLC0415 - not on other systems
 
-    def end(_number: int, _frame: FrameType | None) -> None:
-        daemon.stop()
+        actions[signal.SIGBREAK] = daemon.stop
+        windows.call_on_wake(os.getpid(), daemon.check_requests)
+    else:
+        actions |= {signal.SIGHUP: daemon.reload, signal.SIGUSR1: daemon.check_requests}
 
-    def reload(_number: int, _frame: FrameType | None) -> None:
-        daemon.reload()
+    ends = {number for number, action in actions.items() if action == daemon.stop}
 
-    def look(_number: int, _frame: FrameType | None) -> None:
-        daemon.check_requests()
+    def act(number: int, _frame: FrameType | None) -> None:
+        actions[number]()
 
     # Python runs no handler while SQLite waits, nor in a wait that a signal has just missed: the byte that each signal
     # also writes wakes the loop, and ends the process in time.
@@ -180,18 +183,10 @@ def _install_signal_handlers(daemon: Daemon) -> None:
     def wake() -> None:
         while numbers := receiver.recv(1024):
             daemon.wake()
-            if set(ends) & set(numbers):
+            if ends & set(numbers):
                 threading.Event().wait(SHUTDOWN_TIMEOUT_S)
                 os._exit(0)
 
-    if sys.platform == "win32":
-        from watcher.system import windows  # noqa: PLC0415 - not on other systems
-
-        ends.append(signal.SIGBREAK)
-        windows.call_on_wake(os.getpid(), daemon.check_requests)
-    else:
-        signal.signal(signal.SIGHUP, reload)
-        signal.signal(signal.SIGUSR1, look)
     threading.Thread(target=wake, daemon=True).start()
-    for number in ends:
-        signal.signal(number, end)
+    for number in actions:
+        signal.signal(number, act)
