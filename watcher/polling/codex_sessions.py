@@ -129,12 +129,13 @@ def read_news(store: Store, logins: Sequence[Credential], home: Path, now: datet
 
 
 def _read_sign_in(folder: Path, now: datetime) -> datetime:
-    """Since when the folder surely holds its login: an account switcher may restore the time of the file's content."""
+    """Since when the folder surely holds its login: an account switcher may restore a file's time, or change a link."""
+    path = folder / "auth.json"
     try:
-        status = (folder / "auth.json").stat()
+        changed_s = max(max(each.st_mtime, each.st_ctime) for each in (path.stat(), path.lstat()))
     except OSError:
         return now
-    return min(datetime.fromtimestamp(max(status.st_mtime, status.st_ctime), UTC), now)
+    return min(datetime.fromtimestamp(changed_s, UTC), now)
 
 
 def _select_news(snapshot: Snapshot, answer: Snapshot, states: Mapping[Series, SeriesState]) -> tuple[Reading, ...]:
