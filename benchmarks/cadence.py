@@ -20,7 +20,7 @@ from msgspec import Struct, field
 
 from watcher.core.engine import forecast
 from watcher.core.engine.thresholds import SeriesOutlook
-from watcher.core.model import Pace, make_pace
+from watcher.core.model import Pace
 from watcher.polling.interval import PollContext, choose_next_poll
 from watcher.polling.poller import NEWS_CHECK_EVERY
 from watcher.providers.registry import PROVIDERS
@@ -49,8 +49,7 @@ class Model(Struct, frozen=True):
 
 def _model(provider: str, window: str, share: float, *, name: str = "", notes: bool = False) -> Model:
     facts = PROVIDERS[provider]
-    pace = make_pace(facts.min_interval, facts.default_interval, facts.max_interval)
-    return Model(name or provider, pace, window, share, notes)
+    return Model(name or provider, facts.pace, window, share, notes)
 
 
 MODELS = (

@@ -244,7 +244,7 @@ def _size(path: Path) -> float:
 
 def _one_day(store: Store, last: list[Snapshot], midnight: datetime) -> None:
     for snapshot in last:
-        every = PROVIDERS[snapshot.provider].default_interval
+        every = PROVIDERS[snapshot.provider].pace.every
         for poll in range(timedelta(days=1) // every):
             at, share = midnight + poll * every, poll * every / timedelta(days=1)
             readings = tuple(structs.replace(each, used_percent=100 * share) for each in snapshot.readings)

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from watcher.core.model import DatabaseQuery, PollFailure, QueryResult, Reading, Request, Response, Snapshot, WindowKind
+from watcher.core.model import (
+    DatabaseQuery,
+    Pace,
+    PollFailure,
+    QueryResult,
+    Reading,
+    Request,
+    Response,
+    Snapshot,
+    WindowKind,
+)
 from watcher.credentials import Credential, HostInfo
 from watcher.credentials.files import UnusableSourceError, collect_credentials
 from watcher.demo.server import FAULTS, Server, json_reply
@@ -29,9 +39,7 @@ def acme(ask=None, find=None) -> Provider:
         sign_in_hint="run `acme` once",
         find_credentials=find or (lambda _surroundings, _overrides: []),
         fetch_usage=ask or plain,
-        min_interval=MINUTE,
-        default_interval=MINUTE,
-        max_interval=MINUTE,
+        pace=Pace(floor=MINUTE, every=MINUTE, ceiling=MINUTE),
     )
 
 

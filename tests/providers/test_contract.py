@@ -172,9 +172,8 @@ def test_its_record_is_complete(provider):
     assert provider.name
     assert provider.usage_page.startswith("https://")
     assert provider.sign_in_hint
-    assert (
-        timedelta(0) < provider.min_interval <= provider.default_interval <= provider.max_interval <= timedelta(days=1)
-    )
+    pace = provider.pace
+    assert timedelta(0) < pace.floor <= pace.every <= pace.ceiling <= timedelta(days=1)
     assert provider.addresses or provider.id in LOCAL
 
 
@@ -216,9 +215,8 @@ def test_the_docs_list_its_files_hosts_and_intervals(provider):
     hosts = {urlsplit(exchange["ask"].partition(" ")[2]).netloc for exchange in normal(provider)["exchanges"]} - {""}
     assert all(host in section[1] for host in hosts)
     assert provider.id in LOCAL or any(host in row[1] for host in hosts)
-    minutes = [
-        span.total_seconds() / 60 for span in (provider.min_interval, provider.default_interval, provider.max_interval)
-    ]
+    pace = provider.pace
+    minutes = [span.total_seconds() / 60 for span in (pace.floor, pace.every, pace.ceiling)]
     words = " | ".join(f"{each:g} min" if each >= 1 else f"{each * 60:g} s" for each in minutes)
     assert f"| `{provider.id}` | {words} |" in page, "no row with its pace in docs/providers.md"
 

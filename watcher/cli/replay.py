@@ -43,7 +43,7 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
         history, format_series = _load_results_from_store(since or "", now)
     from watcher.providers.registry import PROVIDERS  # noqa: PLC0415 - slow to import
 
-    intervals = {provider.id: provider.default_interval for provider in PROVIDERS.values()}
+    intervals = {provider.id: provider.pace.every for provider in PROVIDERS.values()}
     count = 0
     for step in replay.replay_rules(loaded, history, default_intervals=intervals, until=now):
         for transition in step.evaluation.transitions:

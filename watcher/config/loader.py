@@ -185,14 +185,14 @@ class _ConfigLoader:
         facts, key_path = PROVIDERS[provider], ("providers", provider)
         table = self._file.convert_table(raw, ProviderTable, key_path) or ProviderTable()
         every = self._parse((*key_path, "every"), table.every, _parse_interval) or default_every
-        floor = facts.min_interval
+        floor = facts.pace.floor
         if table.base_url is not None:
             self._secrets.collect_url_password((*key_path, "base_url"), table.base_url)
             # the minimum interval spares the vendor's servers, not the user's own
-            floor = min(floor, every or facts.default_interval)
+            floor = min(floor, every or facts.pace.every)
         return ProviderSettings(
             enabled=table.enabled,
-            pace=make_pace(floor, facts.default_interval, facts.max_interval, every),
+            pace=make_pace(floor, facts.pace.every, facts.pace.ceiling, every),
             base_url=table.base_url,
             insecure=table.insecure or facts.insecure,
             overrides=Overrides(

@@ -8,12 +8,12 @@ by Gemini CLI and Antigravity.
 """
 
 from collections.abc import Callable, Generator, MutableMapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
-from watcher.core.model import DatabaseQuery, QueryResult, Request, Response, Snapshot
+from watcher.core.model import DatabaseQuery, Pace, QueryResult, Request, Response, Snapshot
 from watcher.credentials import Credential, HostInfo
 
 SourceRequest = Request | DatabaseQuery
@@ -50,9 +50,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     sign_in_hint: str  # what to do when signed out: "run `claude` once"
     find_credentials: Callable[[HostInfo, Overrides], Sequence[Credential]]  # every account once, best source first
     fetch_usage: Callable[[Credential, datetime, ProviderState], Conversation]  # (credential, now, state)
-    min_interval: timedelta  # never polled more often
-    default_interval: timedelta
-    max_interval: timedelta  # never polled less often, apart from cooldowns
+    pace: Pace
     status_page: str = ""  # the vendor's Statuspage: its api/v2/status.json; empty: none
     addresses: tuple[str, ...] = ()  # what is asked with the login
     login_files: tuple[str, ...] = ()  # where the login is in a folder that the user named

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from watcher.core.engine.windows import classify_length
-from watcher.core.model import DatabaseQuery, QueryResult, Reading, Request, Response, Snapshot
+from watcher.core.model import DatabaseQuery, Pace, QueryResult, Reading, Request, Response, Snapshot
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.credentials import antigravity as antigravity_logins
 from watcher.credentials.antigravity import DATABASE_KEY, ENDPOINTS_KEY, OWN_KEY, TOKEN_FILE
@@ -543,7 +543,5 @@ PROVIDER = Provider(
     login_files=(TOKEN_FILE.name, "User/globalStorage/state.vscdb", gemini.ACCOUNTS_FILE),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
-    min_interval=timedelta(seconds=30),
-    default_interval=timedelta(seconds=60),
-    max_interval=timedelta(minutes=30),
+    pace=Pace(floor=timedelta(seconds=30), every=timedelta(seconds=60), ceiling=timedelta(minutes=30)),
 )

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from watcher.core.engine.state import SeriesState
 from watcher.core.formatting import format_percent
-from watcher.core.model import Reading, Request, Response, Series, Snapshot, WindowKind
+from watcher.core.model import Pace, Reading, Request, Response, Series, Snapshot, WindowKind
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode
 from watcher.credentials.files import collect_credentials
@@ -262,9 +262,7 @@ PROVIDER = Provider(
     sign_in_hint=SIGN_IN_HINT,
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
-    min_interval=timedelta(minutes=5),
-    default_interval=timedelta(minutes=10),
-    max_interval=timedelta(minutes=30),
+    pace=Pace(floor=timedelta(minutes=5), every=timedelta(minutes=10), ceiling=timedelta(minutes=30)),
 )
 
 

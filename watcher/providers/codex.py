@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from msgspec.structs import replace
 
 from watcher.core.engine.windows import classify_length
-from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
+from watcher.core.model import Pace, Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo
 from watcher.credentials import codex as codex_logins
 from watcher.credentials.codex import CACHED_USAGE_KEY
@@ -613,7 +613,5 @@ PROVIDER = Provider(
     login_files=("auth.json",),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
-    min_interval=timedelta(minutes=2),
-    default_interval=timedelta(minutes=5),
-    max_interval=timedelta(minutes=30),
+    pace=Pace(floor=timedelta(minutes=2), every=timedelta(minutes=5), ceiling=timedelta(minutes=30)),
 )

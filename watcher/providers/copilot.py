@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
+from watcher.core.model import Pace, Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, copilot
 from watcher.credentials.files import collect_credentials
 from watcher.errors import ForbiddenError, ShapeChangedError
@@ -210,7 +210,5 @@ PROVIDER = Provider(
     login_files=("auth.json", "hosts.json", "apps.json", "hosts.yml"),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
-    min_interval=timedelta(minutes=5),
-    default_interval=timedelta(minutes=15),
-    max_interval=timedelta(hours=1),
+    pace=Pace(floor=timedelta(minutes=5), every=timedelta(minutes=15), ceiling=timedelta(hours=1)),
 )

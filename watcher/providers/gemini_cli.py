@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
-from watcher.core.model import Reading, Snapshot, WindowKind
+from watcher.core.model import Pace, Reading, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.credentials.files import collect_credentials
 from watcher.errors import ShapeChangedError
@@ -97,7 +97,5 @@ PROVIDER = Provider(
     login_files=("oauth_creds.json", "auth.json", "antigravity-accounts.json"),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
-    min_interval=timedelta(minutes=2),
-    default_interval=timedelta(minutes=5),
-    max_interval=timedelta(minutes=30),
+    pace=Pace(floor=timedelta(minutes=2), every=timedelta(minutes=5), ceiling=timedelta(minutes=30)),
 )

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from watcher.core.engine.windows import classify_length
-from watcher.core.model import Reading, Request, Response, Snapshot, WindowKind
+from watcher.core.model import Pace, Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, opencode
 from watcher.credentials.files import collect_credentials
 from watcher.errors import ProviderError, ShapeChangedError
@@ -237,7 +237,5 @@ PROVIDER = Provider(
     login_files=("auth.json",),
     find_credentials=find_credentials,
     fetch_usage=fetch_usage,
-    min_interval=timedelta(minutes=1),
-    default_interval=timedelta(minutes=5),
-    max_interval=timedelta(minutes=30),
+    pace=Pace(floor=timedelta(minutes=1), every=timedelta(minutes=5), ceiling=timedelta(minutes=30)),
 )

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from watcher.core.model import make_pace
 from watcher.core.rules.diagnostics import Diagnostic
 from watcher.core.rules.vocabulary import (
     ANY_SLUG,
@@ -167,9 +168,7 @@ def _make_provider(summary: ProviderSummary, load: Any) -> Provider:
         sign_in_hint=summary.sign_in,
         find_credentials=partial(_find_credentials, summary),
         fetch_usage=fetch_usage,
-        min_interval=floor,
-        default_interval=max(every, floor),
-        max_interval=max(ceiling, every),
+        pace=make_pace(floor, every, ceiling),
         addresses=summary.urls,
         token_places=summary.token,
         path=summary.path,
