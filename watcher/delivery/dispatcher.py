@@ -17,7 +17,7 @@ from watcher.config.loader import Config
 from watcher.core.model import Delivery, DeliveryOutcome, DeliveryState, StoppedChannel
 from watcher.core.routing import messages, planner, retry
 from watcher.core.routing.muting import MutingContext, find_quiet_hours_mute
-from watcher.core.routing.outbox_changes import Routing, create_notice
+from watcher.core.routing.outbox_changes import Routing, create_delivery
 from watcher.core.rules.rule import Rule
 from watcher.notifiers import Channel, OnAction, Run, Send
 from watcher.storage.outbox import Outbox
@@ -173,7 +173,8 @@ def _make_stop_notices(
     )
     mute = find_quiet_hours_mute(MutingContext(now=now, tz=routing.formatter.tz, quiet_hours=routing.quiet_hours))
     reason = "a channel refused permanently"
-    return (create_notice(key, others[0], title, body, now, reason=reason, mute=mute),)
+    message = messages.compose_notice(key, title, body, now)
+    return (create_delivery(key, others[0], now, reason=reason, message=message, mute=mute),)
 
 
 class Dispatcher:
@@ -232,7 +233,8 @@ class Dispatcher:
         routing, now = self._config.routing, self._now()
         key, body = f"notice|{title}|{now.isoformat()}", abbreviate_home(body, self._environment.read_host_info().home)
         channels = [name for name in routing.default if name not in routing.mirrors]
-        notices = [create_notice(key, name, title, body, now, reason="notice") for name in channels]
+        message = messages.compose_notice(key, title, body, now)
+        notices = [create_delivery(key, name, now, reason="notice", message=message) for name in channels]
         self._store.run_transaction(lambda: self._store.outbox.enqueue(notices), now=now)
         self.start_due_attempts()
 

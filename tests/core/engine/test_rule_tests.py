@@ -8,7 +8,6 @@ import pytest
 from watcher.core.engine.replay import iter_decisions
 from watcher.core.engine.rule_tests import (
     DEFAULT_START_AT,
-    get_example_series,
     make_snapshots,
     run_example,
 )
@@ -78,10 +77,6 @@ def test_a_row_of_what_remains_counts_in_the_windows_own_unit():
 def test_with_a_limit_the_percent_is_known():
     (poll,) = make_snapshots(example(used=(), remaining=(75,), limit=300, series="copilot.premium_interactions"))
     assert poll.readings[0].used_percent == pytest.approx(75)
-
-
-def test_a_provider_alone_means_its_primary_window():
-    assert get_example_series(example(1, series="copilot")) == Series("copilot", "premium_interactions")
 
 
 def test_a_rule_about_another_series_does_not_fire():

@@ -16,7 +16,7 @@ from watcher.core.engine.windows import infer_kind, infer_length
 from watcher.core.model import AlertPhase, Reading, Series, Snapshot
 from watcher.core.rules.parser import parse_selector
 from watcher.core.rules.rule import Example, Rule
-from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, Unit, get_count_unit
+from watcher.core.rules.vocabulary import Unit, get_count_unit
 
 DEFAULT_START_AT = datetime(2026, 1, 7, 12, tzinfo=UTC)
 """A Wednesday noon."""
@@ -60,11 +60,9 @@ def run_example(rule: Rule, example: Example) -> ExampleResult:
 
 
 def get_example_series(example: Example) -> Series:
-    """The example's series; its provider's primary window if it names none."""
+    """The example's series."""
     selector, _field = parse_selector(example.series)
-    windows = PROVIDER_WINDOWS.get(selector.provider)
-    primary = windows.primary[0] if windows is not None and windows.primary else ""
-    return Series(provider=selector.provider, window=selector.window or primary, account=selector.account)
+    return Series(provider=selector.provider, window=selector.window, account=selector.account)
 
 
 def make_snapshots(example: Example) -> Iterator[Snapshot]:

@@ -95,22 +95,6 @@ def create_delivery(  # noqa: PLR0913 - a record's parts, most of them named
     )
 
 
-def create_notice(  # noqa: PLR0913 - likewise
-    key: str,
-    channel: str,
-    title: str,
-    body: str,
-    now: datetime,
-    *,
-    reason: str,
-    severity: Severity = Severity.WARNING,
-    mute: Mute | None = None,
-) -> Delivery:
-    """A new delivery about the watcher itself."""
-    message = messages.compose_notice(key, title, body, now, severity)
-    return create_delivery(key, channel, now, reason=reason, message=message, mute=mute)
-
-
 class Row:
     """One delivery while a plan is made; `about` has its transitions by alert."""
 
@@ -348,11 +332,15 @@ class OutboxChanges:
     def _withdraw(self, channel: str, alert: str, reason: str) -> None:
         """Withdraw what surely did not arrive; `reason` is empty where the message that follows says it too."""
         for row in self._find_unread(channel, alert):
-            gone = row.about.pop(alert)
-            for transition in gone if reason else ():
-                self.record_suppression(transition, channel, reason)
-            if not row.about:
-                row.withdraw(reason or ALERT_OVER)
+            self.remove_alert(row, alert, reason)
+
+    def remove_alert(self, row: Row, alert: str, reason: str) -> None:
+        """Take an alert out of a message, and withdraw the message if it was about nothing else."""
+        gone = row.about.pop(alert)
+        for transition in gone if reason else ():
+            self.record_suppression(transition, row.delivery.channel, reason)
+        if not row.about:
+            row.withdraw(reason or ALERT_OVER)
 
     def _withdraw_repeats(self, channel: str, alert: str) -> None:
         """Withdraw what is held and may have arrived: once the alert is over it is not sent again."""

@@ -38,7 +38,6 @@ from watcher.core.routing.outbox_changes import (
     Row,
     Suppression,
     create_delivery,
-    create_notice,
 )
 from watcher.core.routing.retry import ATTEMPTS_BEFORE_MAX_WAIT, MAX_RETRY_WAIT, mark_dead
 from watcher.core.rules.rule import Rule
@@ -168,9 +167,8 @@ def _end_offline_notice(changes: OutboxChanges, offline: Delivery) -> None:
 
 def _add_notice(changes: OutboxChanges, channel: str, key: str, title: str, body: str) -> None:
     mute = find_quiet_hours_mute(changes.context)
-    changes.add(
-        create_notice(key, channel, title, body, changes.now, reason="network", severity=Severity.INFO, mute=mute)
-    )
+    message = messages.compose_notice(key, title, body, changes.now, Severity.INFO)
+    changes.add(create_delivery(key, channel, changes.now, reason="network", message=message, mute=mute))
 
 
 __all__ = ["OutboxPlan", "Routing", "Suppression", "find_next_release", "plan_deliveries", "plan_release"]
@@ -319,10 +317,7 @@ def _follow_routes(changes: OutboxChanges, history: AlertHistory, latest_reading
         for alert, about in tuple(row.about.items()) if row.is_open and not row.delivery.in_doubt else ():
             channels = changes.list_usable_channels(about[-1])
             if about[-1].event in FIRING_EVENTS and channels and row.delivery.channel not in channels:
-                for transition in row.about.pop(alert):
-                    changes.record_suppression(transition, row.delivery.channel, "the route changed")
-                if not row.about:
-                    row.withdraw("the route changed")
+                changes.remove_alert(row, alert, "the route changed")
                 wanted.setdefault(alert, about[-1])
     for alert, transition in wanted.items():
         present = _refresh_transition(transition, latest_readings, changes.now, redated=True)
@@ -401,10 +396,7 @@ def _withdraw_overtaken(changes: OutboxChanges, rows: Sequence[Row]) -> None:
         ended = [alert for alert, about in row.about.items() if about[-1].event not in FIRING_EVENTS]
         fires_again.update(row.about.keys() - set(ended))
         for alert in fires_again.intersection(ended) if not row.delivery.in_doubt else ():
-            for transition in row.about.pop(alert):
-                changes.record_suppression(transition, row.delivery.channel, "it fires again")
-            if not row.about:
-                row.withdraw("it fires again")
+            changes.remove_alert(row, alert, "it fires again")
 
 
 def _refresh_transition(
