@@ -350,7 +350,7 @@ def describe_type_error(error: ValidationError) -> str:
     text = str(error).split(" - at ")[0]
     found = _TYPE_ERROR_PATTERN.fullmatch(text)
     if found is None:
-        return f"is refused: {text}"
+        return "is refused: " + re.sub("`(.*?)`", lambda each: _TYPE_NAMES.get(each[1], each[0]), text)
     wanted, given = (
         " or ".join(_TYPE_NAMES.get(word, word) for word in group.split(" | ") if word != "null")
         for group in found.groups()

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from watcher.core.model import AlertEvent, Severity
 from watcher.core.rules.ast import Expression, Selector
 from watcher.core.rules.time_intervals import TimeInterval
+from watcher.core.rules.vocabulary import MAX_NUMBER
 
 
 class Level(Struct, frozen=True, kw_only=True):
@@ -66,8 +67,13 @@ DURATION_PATTERN = r"^(?=[0-9])([0-9.]+w)?([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9
 
 Duration = Annotated[str, Meta(extra_json_schema={"pattern": DURATION_PATTERN})]
 Event = Literal["firing", "escalated", "resolved", "reset"]
+Events = Annotated[list[Event], Meta(min_length=1)]
+Channels = Annotated[list[str], Meta(min_length=1)]
 Value = int | float | Literal["?", "reset"]
 Phase = Literal[".", "p", "F"]
+Readings = Annotated[list[Value], Meta(min_length=1, max_length=2000)]
+StartTime = Annotated[datetime, Meta(tz=True)]
+Limit = Annotated[float, Meta(gt=0, le=MAX_NUMBER)]
 
 
 class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -75,16 +81,16 @@ class ExampleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
 
     series: Annotated[str, Meta(description="The series of the readings.")]
     every: Annotated[Duration, Meta(description="The time between two readings.")] = "5m"
-    used: Annotated[list[Value], Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = []
-    remaining: Annotated[list[Value], Meta(description="What is left, poll by poll, in the window's own unit.")] = []
+    used: Annotated[Readings, Meta(description="Percent used, poll by poll. Either this or `remaining`.")] = []
+    remaining: Annotated[Readings, Meta(description="What is left, poll by poll, in the window's own unit.")] = []
     expect: Annotated[list[Phase], Meta(description="The alert's state after each reading, one for each.")]
-    limit: Annotated[int | float | None, Meta(description="With `remaining`: the limit of the window.")] = None
+    limit: Annotated[Limit | None, Meta(description="With `remaining`: the limit of the window.")] = None
     window: Annotated[Duration | None, Meta(description="The window's length. Default: by its name.")] = None
     resets_in: Annotated[
         Duration | None, Meta(description="From the first reading to the reset. Default: a whole window.")
     ] = None
     start: Annotated[
-        datetime | None, Meta(description="The time of the first reading. Default: a Wednesday at 12:00 UTC.")
+        StartTime | None, Meta(description="The time of the first reading. Default: a Wednesday at 12:00 UTC.")
     ] = None
 
 
@@ -111,13 +117,13 @@ class RuleEntry(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=
         LevelsEntry | None, Meta(description="The value of the word `level` in `when`, for each severity.")
     ] = None
     severity: Annotated[Severity, Meta(description="How much the alert matters.")] = Severity.WARNING
-    notify: Annotated[list[str] | None, Meta(description="Default: the default route.")] = None
+    notify: Annotated[Channels | None, Meta(description="Default: the default route.")] = None
     hold: Annotated[Duration | None, Meta(description="How long `when` must hold before the alert fires.")] = None
     remind: Annotated[
         Duration | None, Meta(description="Repeat the message this often while the alert lasts. Default: never.")
     ] = None
     on: Annotated[
-        list[Event] | None,
+        Events | None,
         Meta(description='The events that send a message. Default: ["firing", "escalated", "resolved"].'),
     ] = None
     active: Annotated[str | None, Meta(description="When the rule may fire.")] = None
