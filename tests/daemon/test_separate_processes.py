@@ -97,7 +97,7 @@ def line(what, at):
 
 def replay_transitions(book, news):
     moments = replay.replay_rules(book, news)
-    return [each for moment in moments for each in moment.evaluation.transitions]
+    return [each for moment in moments for each in moment.transitions]
 
 
 def run_processes(home, book, news):

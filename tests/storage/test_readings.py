@@ -55,7 +55,7 @@ def test_a_replay_from_the_store_equals_what_the_daemon_decided(world):
     past, said = store.readings.load_poll_results(START - H), store.alerts.load_transitions(since=START - H)
     rules = loader.load_config(world.paths, lambda text: text, world.home).rules
     played = replay.replay_rules(rules, past, until=world.machine.now())
-    again = [each for moment in played for each in moment.evaluation.transitions]
+    again = [each for moment in played for each in moment.transitions]
     story = [(each.rule, each.event.value) for each in said]
     assert ("quiet", "reminder") in story
     assert story.count(("down", "firing")) == 2

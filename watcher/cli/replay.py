@@ -46,7 +46,7 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
     intervals = {provider.id: provider.pace.every for provider in PROVIDERS.values()}
     count = 0
     for step in replay.replay_rules(loaded, history, default_intervals=intervals, until=now):
-        for transition in step.evaluation.transitions:
+        for transition in step.transitions:
             count += 1
             if as_json:
                 click.echo(encode_transition(transition))

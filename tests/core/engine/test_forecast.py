@@ -12,7 +12,6 @@ from watcher.core.engine.forecast import (
     add_sample,
     estimate_exhaustion_s,
     estimate_rate,
-    project_usage,
 )
 
 START = datetime(2026, 3, 4, 9, tzinfo=UTC)
@@ -60,17 +59,7 @@ def test_a_full_window_is_exhausted_at_any_rate():
 
 
 def test_an_unknown_rate_projects_nothing():
-    assert project_usage(40, None, minutes(60)) is None
     assert estimate_exhaustion_s(40, None, minutes(0)) is None
-
-
-def test_an_unknown_or_past_reset_projects_nothing():
-    assert project_usage(40, 10, None) is None
-    assert project_usage(40, 10, minutes(-1)) is None
-
-
-def test_the_projection_extends_the_line():
-    assert project_usage(40, 12, minutes(90)) == pytest.approx(58)
 
 
 def test_the_time_to_exhaustion_counts_from_now_not_from_the_reading():

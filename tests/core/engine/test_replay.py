@@ -40,7 +40,7 @@ def list_transitions(history, **more):
     return [
         (each.at - NOW, each.rule, each.event.value)
         for moment in replay.replay_rules(RULES, history, **more)
-        for each in moment.evaluation.transitions
+        for each in moment.transitions
     ]
 
 
@@ -58,7 +58,7 @@ def test_windows_recorded_at_different_times_do_not_stop_each_others_timers():
     history = [
         each for turn in range(4) for each in (answer(81, 5 * turn), answer(20, 5 * turn + 1, window="seven_day"))
     ]
-    said = [each.at - NOW for moment in replay.replay_rules(rules, history) for each in moment.evaluation.transitions]
+    said = [each.at - NOW for moment in replay.replay_rules(rules, history) for each in moment.transitions]
     assert said == [timedelta(minutes=10)]
 
 
@@ -93,7 +93,7 @@ def test_time_passes_to_the_end_that_is_given():
 
 
 def test_without_rules_there_are_no_transitions():
-    assert [moment.evaluation.transitions for moment in replay.replay_rules((), [answer(99, 0)])] == [()]
+    assert [moment.transitions for moment in replay.replay_rules((), [answer(99, 0)])] == [()]
 
 
 @pytest.mark.parametrize("rules", [RULES[:1], RULES], ids=["plain", "with silence"])

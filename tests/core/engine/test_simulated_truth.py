@@ -60,7 +60,7 @@ def simulate(seed):
 def test_only_true_alerts_are_reported_and_each_once(seed):
     lines, truth = simulate(seed)
     results = list(replay.build_poll_results(replay.read_history_lines(lines, "simulated", set())))
-    transitions = [each for step in replay.replay_rules(RULES, results) for each in step.evaluation.transitions]
+    transitions = [each for step in replay.replay_rules(RULES, results) for each in step.transitions]
     fired = [truth[each.at][0] for each in transitions if each.event is AlertEvent.FIRING]
     assert len(fired) == len(set(fired)), "once in each window"
     fired_in = -1

@@ -72,7 +72,7 @@ def test_few_resets_in_hand_are_no_low_balance(count, unit, said):
     few = Reading(window="reset_credits", kind=WindowKind.BALANCE, remaining=Decimal(count), unit=unit)
     history = [Snapshot(provider="codex", at=NOW, readings=(few,))]
     played = list(replay.replay_rules(parse_rules(text, str(path)), history))
-    assert [event.rule for moment in played for event in moment.evaluation.transitions] == said
+    assert [event.rule for moment in played for event in moment.transitions] == said
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def add_sample(samples: tuple[Sample, ...], at: datetime, used_percent: float) -
 
 def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> float | None:
     """The rate in percent an hour, zero or more; None: unknown."""
+    from statistics import linear_regression  # noqa: PLC0415 - not for a `check` without readings
+
     if len(samples) < MIN_READINGS or samples[-1].at - samples[0].at < MIN_SPAN:
         return None
     recent = max(MIN_RECENT_SPAN, window / RECENT_WINDOW_DIVISOR if window else MIN_RECENT_SPAN)
@@ -57,23 +59,9 @@ def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> floa
     while first > 0 and (last.at - samples[first].at < recent or rises < MIN_RISES):
         first -= 1
         rises += samples[first + 1].used_percent > samples[first].used_percent
-    rate = _fit_slope(samples[first:])
+    hours = [(sample.at - samples[first].at) / _HOUR for sample in samples[first:]]
+    rate = linear_regression(hours, [sample.used_percent for sample in samples[first:]]).slope
     return rate if rate >= MIN_RATE else 0.0
-
-
-def _fit_slope(samples: tuple[Sample, ...]) -> float:
-    """The slope of the least-squares line, in percent an hour."""
-    from statistics import linear_regression  # noqa: PLC0415 - not for a `check` without readings
-
-    hours = [(sample.at - samples[0].at) / _HOUR for sample in samples]
-    return linear_regression(hours, [sample.used_percent for sample in samples]).slope
-
-
-def project_usage(used_percent: float, rate: float | None, resets_in: timedelta | None) -> float | None:
-    """Percent used when the window resets, at this rate; None: unknown."""
-    if rate is None or resets_in is None or resets_in < timedelta(0):
-        return None
-    return used_percent + rate * (resets_in / _HOUR)
 
 
 def estimate_exhaustion_s(used_percent: float, rate: float | None, age: timedelta) -> float | None:

@@ -118,10 +118,10 @@ class SeriesMetrics:
         return forecast.estimate_rate(self.state.samples, get_window_length(self.state.reading))
 
     def _projected(self) -> float | None:
-        used, rate, resets_in = self.value_of("used_percent"), self.value_of("rate"), self.value_of("resets_in")
-        if not isinstance(used, float | int) or not isinstance(rate, float) or not isinstance(resets_in, float):
+        used, rate, resets_in = self.value_of("used_percent"), self.value_of("rate"), self._resets_in()
+        if not isinstance(used, float | int) or not isinstance(rate, float) or resets_in is None:
             return None
-        return forecast.project_usage(used, rate, timedelta(seconds=resets_in))
+        return used + rate * resets_in / 3600
 
     def _exhausts_in(self) -> float | None:
         used, rate = self.value_of("used_percent"), self.value_of("rate")

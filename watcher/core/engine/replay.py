@@ -174,13 +174,6 @@ def _make_reading(line: HistoryLine) -> Reading:
     )
 
 
-class ReplayStep(Struct, frozen=True):
-    """One moment of a replay."""
-
-    result: PollResult | None  # None: only time had passed
-    evaluation: EvaluationResult
-
-
 def measure_intervals(history: Iterable[PollResult]) -> dict[str, timedelta]:
     """Each provider's polling interval: the median time between two results about one series."""
     polled_at: dict[tuple[str, str], dict[str, datetime]] = {}  # account -> window -> its last poll
@@ -206,7 +199,7 @@ def replay_rules(
     default_intervals: Mapping[str, timedelta] | None = None,
     explain: bool = False,
     until: datetime | None = None,
-) -> Iterator[ReplayStep]:
+) -> Iterator[EvaluationResult]:
     """Evaluates each moment of a history.
 
     Args:
@@ -221,13 +214,13 @@ def replay_rules(
     engine_state = EngineState({}, {})
     next_due_at: datetime | None = None
 
-    def evaluate(result: PollResult | None, now: datetime) -> ReplayStep:
+    def evaluate(result: PollResult | None, now: datetime) -> EvaluationResult:
         nonlocal engine_state, next_due_at
         every = slowest if result is None else intervals.get(result.provider, DEFAULT_INTERVAL)
         evaluation = evaluator.evaluate_poll(rules, engine_state, result, now, every=every, explain=explain)
         engine_state = evaluator.apply_evaluation(engine_state, evaluation)
         next_due_at = evaluation.next_due_at
-        return ReplayStep(result, evaluation)
+        return evaluation
 
     moments: list[tuple[PollResult | None, datetime]] = [(result, result.at) for result in history]
     if until is not None:
@@ -247,4 +240,4 @@ def iter_decisions(
 ) -> Iterator[Decision]:
     """Every decision of these rules over a history, in time order; the arguments are those of `replay_rules`."""
     for step in replay_rules(rules, history, default_intervals=default_intervals, explain=True, until=until):
-        yield from step.evaluation.decisions
+        yield from step.decisions

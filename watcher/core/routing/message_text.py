@@ -1,5 +1,6 @@
 """The parts of a message about one transition: which window, how much is used, until when, what else is used up."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 
@@ -74,7 +75,7 @@ def format_title(transition: Transition, rule: Rule | None, series_name: SeriesN
     verb = {AlertEvent.ESCALATED: "now ", AlertEvent.REMINDER: "still "}.get(transition.event, "")
     only = "only " if _is_low_usage_rule(rule) else ""
     exhaustion = _format_exhaustion(transition, rule, times)
-    blocked = ", requests are refused" if reading and reading.blocked and _is_about_refusal(rule) else ""
+    blocked = ", requests are refused" if reading and reading.blocked and _mentions_field(rule, {"blocked"}) else ""
     return f"{series_name} {verb}{only}{_format_level(reading, 'at')}{blocked}{exhaustion}{until}"
 
 
@@ -124,7 +125,7 @@ def _format_other_exhausted(transition: Transition, times: TimeFormatter) -> str
 def _format_exhaustion(transition: Transition, rule: Rule | None, times: TimeFormatter) -> str:
     """The forecast, where the rule is about one: ", runs out in 35 min (15:05)"."""
     at = get_exhausts_at(transition)
-    if at is None or at <= times.now or rule is None or not _mentions_field(rule, _FORECAST_FIELDS):
+    if at is None or at <= times.now or not _mentions_field(rule, _FORECAST_FIELDS):
         return ""
     return f", runs out in {format_duration(at - times.now)} ({times.format_clock(at)})"
 
@@ -218,11 +219,7 @@ def _project_mean_rate(reading: Reading, at: datetime) -> tuple[float | None, da
 
 def is_availability_rule(rule: Rule | None) -> bool:
     """Whether a rule is about missing readings (`age`, `up`) and not about use."""
-    return rule is not None and _mentions_field(rule, AVAILABILITY_FIELDS)
-
-
-def _is_about_refusal(rule: Rule | None) -> bool:
-    return rule is not None and _mentions_field(rule, frozenset({"blocked"}))
+    return _mentions_field(rule, AVAILABILITY_FIELDS)
 
 
 def _is_high_usage_rule(rule: Rule | None) -> bool:
@@ -257,8 +254,9 @@ def _format_until(until: datetime | None, times: TimeFormatter) -> str:
     return f" until {times.format_clock(until)}" if until and until > times.now else ""
 
 
-def _mentions_field(rule: Rule, fields: frozenset[str]) -> bool:
-    return any(found.field in fields for level in rule.levels for found in iter_field_references(level.when))
+def _mentions_field(rule: Rule | None, fields: Collection[str]) -> bool:
+    levels = () if rule is None else rule.levels
+    return any(found.field in fields for level in levels for found in iter_field_references(level.when))
 
 
 def get_exhausts_at(transition: Transition) -> datetime | None:
