@@ -178,7 +178,7 @@ def test_any_language_server_answer_gives_readings_that_it_contains(groups, mode
 )
 def test_a_plan_is_words_or_nothing(content):
     plan = antigravity.parse_plan(parsing.as_mapping(content))
-    assert plan is None or plan == parsing.parse_text(plan)
+    assert plan is None or plan == plan.strip() != ""
 
 
 OWNER = st.dictionaries(st.sampled_from(["email", "account", "login", "id", "uuid"]), JSON)
@@ -206,7 +206,7 @@ def test_no_owner_answer_costs_a_reading(id_, said, status):
     )
     assert isinstance(outcome, Snapshot), outcome
     assert outcome.readings
-    assert outcome.account_name == (parsing.parse_text(outcome.account_name) or "")
+    assert outcome.account_name == outcome.account_name.strip()
 
 
 VECTOR = base64.b64decode(

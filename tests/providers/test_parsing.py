@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from watcher.core.engine.windows import classify_length
 from watcher.core.model import Reading, Response, Snapshot, WindowKind
+from watcher.credentials.files import get_mapping, get_text
 from watcher.errors import (
     BlockedError,
     ExpiredError,
@@ -195,7 +196,9 @@ def test_a_ratio_needs_a_positive_whole():
 
 
 def test_texts_mappings_and_slugs():
-    assert [parsing.parse_text(value) for value in (" pro\n", "", "  ", 5, None)] == ["pro", None, None, None, None]
+    assert [get_text({"a": value}, "a") for value in (" pro\n", "", "  ", 5, None)] == ["pro", "", "", "", ""]
+    assert get_mapping({"a": {"b": {"c": 1}}}, "a", "b") == {"c": 1}
+    assert get_mapping({"a": [1]}, "a", "b") == {}
     assert parsing.as_mapping([1]) == parsing.as_mapping(None) == {}
     assert parsing.as_mappings([{"a": 1}, "junk", None, {}]) == [{"a": 1}, {}]
     assert parsing.as_mappings({"a": 1}) == parsing.as_mappings(None) == []
@@ -297,7 +300,6 @@ def test_no_field_however_odd_raises(value):
         parsing.parse_decimal,
         parsing.parse_count,
         parsing.parse_percent,
-        parsing.parse_text,
         parsing.parse_timestamp,
     ):
         result = function(value)

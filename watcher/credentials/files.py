@@ -92,10 +92,15 @@ def get_id(content: Mapping[str, Any], *names: str) -> str:
     return get_text({**content, **numbers}, *names)
 
 
-def get_mapping(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The JSON object in that field; {} for anything else."""
-    value = content.get(name)
-    return value if isinstance(value, dict) else {}
+def get_mapping(content: Mapping[str, Any], *path: str) -> dict[str, Any]:
+    """The JSON object at that path of keys; {} if there is none."""
+    value: Any = content
+    for key in path:
+        value = value.get(key)
+        if not isinstance(value, dict):
+            return {}
+    found: dict[str, Any] = value
+    return found
 
 
 def get_absolute_path(env: Mapping[str, str], name: str) -> Path | None:

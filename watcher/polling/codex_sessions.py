@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from watcher.core.engine.state import SeriesState
 from watcher.core.model import Reading, Series, Snapshot
 from watcher.credentials import Credential, codex
+from watcher.credentials.files import get_mapping, get_text
 from watcher.polling import accounts
 from watcher.polling.next_poll import iter_changes
 from watcher.polling.statusline import compare_resets
@@ -73,10 +74,10 @@ def _read_file(path: str, max_bytes: int) -> Iterator[tuple[str, Note]]:
         limits, at = _parse_line(line)
         if limits is None or at is None:
             continue
-        limit_id = parsing.parse_text(limits.get("limit_id")) or MAIN_LIMIT_ID
+        limit_id = get_text(limits, "limit_id") or MAIN_LIMIT_ID
         readings = tuple(parse_session_limits(limits, at))
         if readings:
-            yield limit_id, Note(at, readings, parsing.parse_text(limits.get("plan_type")), session_at)
+            yield limit_id, Note(at, readings, get_text(limits, "plan_type") or None, session_at)
 
 
 def _parse_line(line: bytes) -> tuple[dict[str, Any] | None, datetime | None]:
@@ -87,7 +88,7 @@ def _parse_line(line: bytes) -> tuple[dict[str, Any] | None, datetime | None]:
         content = parsing.as_mapping(json.loads(line.decode("utf-8", "replace")))
     except (ValueError, RecursionError):
         return None, None
-    payload = parsing.get_mapping(content, "payload")
+    payload = get_mapping(content, "payload")
     limits = payload.get("rate_limits") if payload.get("type") == "token_count" else None
     return limits if isinstance(limits, dict) else None, parsing.parse_timestamp(content.get("timestamp"))
 

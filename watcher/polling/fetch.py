@@ -24,7 +24,7 @@ from watcher.core.model import (
 )
 from watcher.core.redaction import Redactor
 from watcher.credentials import Credential, HostInfo, opencode
-from watcher.credentials.files import UnusableSourceError, collect_credentials, short_hash
+from watcher.credentials.files import UnusableSourceError, collect_credentials, get_mapping, get_text, short_hash
 from watcher.errors import (
     BlockedError,
     ExpiredError,
@@ -295,14 +295,10 @@ def fetch_incident(page: str, send: Callable[[Request], Response]) -> str:
             response = send(Request(url=location, timeout_s=STATUS_PAGE_TIMEOUT_S))
         if response.status != OK_STATUS:
             return ""
-        status = parsing.get_mapping(parsing.as_mapping(msgspec.json.decode(response.body)), "status")
+        status = get_mapping(parsing.as_mapping(msgspec.json.decode(response.body)), "status")
     except (ProviderError, msgspec.MsgspecError, ValueError):
         return ""
-    return (
-        ""
-        if status.get("indicator", "none") == "none"
-        else clean_text(parsing.parse_text(status.get("description")) or "")
-    )
+    return "" if status.get("indicator", "none") == "none" else clean_text(get_text(status, "description"))
 
 
 def add_incident(failure: PollFailure, page: str, incident: str) -> PollFailure:

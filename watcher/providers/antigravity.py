@@ -22,7 +22,7 @@ from watcher.core.model import DatabaseQuery, Pace, QueryResult, Reading, Reques
 from watcher.credentials import Credential, HostInfo, gemini
 from watcher.credentials import antigravity as antigravity_logins
 from watcher.credentials.antigravity import DATABASE_KEY, ENDPOINTS_KEY, OWN_KEY, TOKEN_FILE
-from watcher.credentials.files import UnusableSourceError, collect_credentials
+from watcher.credentials.files import UnusableSourceError, collect_credentials, get_mapping, get_text
 from watcher.errors import (
     ExpiredError,
     ForbiddenError,
@@ -213,10 +213,10 @@ def _fetch_readings(
 def parse_available_models(content: Mapping[str, Any]) -> Sequence[Reading]:
     """One reading for each model that has a quota, under its label, as in the cache."""
     found: dict[str, Reading] = {}
-    for id_, value in parsing.get_mapping(content, "models").items():
+    for id_, value in get_mapping(content, "models").items():
         model = parsing.as_mapping(value)
-        label = parsing.parse_first(parsing.parse_text, model, "displayName", "label", "modelName")
-        label, quota = label or parsing.parse_text(id_), model.get("quotaInfo")
+        label = get_text(model, "displayName", "label", "modelName")
+        label, quota = label or id_.strip(), model.get("quotaInfo")
         if label and parsing.slugify(label) and isinstance(quota, dict):
             reading = parsing.parse_reading(label, quota, source="cloud")
             found[reading.window] = reading
@@ -412,15 +412,15 @@ def fetch_server_usage(credential: Credential) -> Generator[Request, Response, S
     """
     endpoint, at = yield from _find_working_endpoint(json.loads(credential.extra[ENDPOINTS_KEY]))
     summary = yield from _call_method(endpoint, "RetrieveUserQuotaSummary", {"forceRefresh": True})
-    status = parsing.get_mapping((yield from _call_method(endpoint, "GetUserStatus", EDITOR_METADATA)), "userStatus")
-    configs = parsing.get_mapping(status, "cascadeModelConfigData").get("clientModelConfigs")
+    status = get_mapping((yield from _call_method(endpoint, "GetUserStatus", EDITOR_METADATA)), "userStatus")
+    configs = get_mapping(status, "cascadeModelConfigData").get("clientModelConfigs")
     if not configs:
         answer = yield from _call_method(endpoint, "GetCommandModelConfigs", EDITOR_METADATA)
         configs = answer.get("clientModelConfigs")
     found = {each.window: each for each in (*parse_summary(summary), *parse_models(configs))}
     if not found:
         raise ShapeChangedError(f"{NAME}: its server names no quota: look for a newer version of this program")
-    name = parsing.parse_text(status.get("email")) or credential.account_name
+    name = get_text(status, "email") or credential.account_name
     return Snapshot(
         provider="antigravity",
         account=name.casefold(),
@@ -480,7 +480,7 @@ def parse_models(configs: object) -> list[Reading]:
     """One reading for each model that has a quota."""
     found = []
     for config in parsing.as_mappings(configs):
-        label, quota = parsing.parse_text(config.get("label")), config.get("quotaInfo")
+        label, quota = get_text(config, "label"), config.get("quotaInfo")
         if label and isinstance(quota, dict):
             found.append(parsing.parse_reading(label, quota, source="server"))
     return found
@@ -489,7 +489,7 @@ def parse_models(configs: object) -> list[Reading]:
 def parse_summary(summary: Mapping[str, Any], source: str = "server") -> list[Reading]:
     """One reading for each bucket of each group, at the top or in wrappers."""
     for name in ("response", "quotaSummary", "summary"):
-        summary = parsing.get_mapping(summary, name) or summary
+        summary = get_mapping(summary, name) or summary
     return [
         _parse_pool(group, bucket, source)
         for group in parsing.as_mappings(summary.get("groups"))
@@ -498,11 +498,11 @@ def parse_summary(summary: Mapping[str, Any], source: str = "server") -> list[Re
 
 
 def _parse_pool(group: Mapping[str, Any], bucket: Mapping[str, Any], source: str) -> Reading:
-    names = (parsing.parse_text(each.get("displayName")) for each in (group, bucket))
+    names = (get_text(each, "displayName") for each in (group, bucket))
     label = ": ".join(filter(None, names))
-    id_ = parsing.parse_text(bucket.get("bucketId")) or label
-    words = re.sub(r"[_-]", " ", f"{id_} {label} {parsing.parse_text(bucket.get('description')) or ''}".lower())
-    seconds = LENGTHS.get(parsing.slugify(parsing.parse_text(bucket.get("window")) or "")) or next(
+    id_ = get_text(bucket, "bucketId") or label
+    words = re.sub(r"[_-]", " ", f"{id_} {label} {get_text(bucket, 'description')}".lower())
+    seconds = LENGTHS.get(parsing.slugify(get_text(bucket, "window"))) or next(
         (length for pattern, length in LENGTH_PATTERNS if pattern.search(words)), None
     )
     return parsing.make_reading(
@@ -522,17 +522,17 @@ def _parse_remaining_fraction(bucket: Mapping[str, Any]) -> float | None:
         return None
     value = bucket.get("remainingFraction")
     if value is None:
-        inner = parsing.get_mapping(bucket, "remaining")
+        inner = get_mapping(bucket, "remaining")
         value = inner.get("value" if inner.get("case") == "remainingFraction" else "remainingFraction")
     return parsing.parse_number(value)
 
 
 def parse_plan(status: Mapping[str, Any]) -> str | None:
     """The plan's name for people; None if the answer does not say."""
-    info = parsing.get_mapping(status, "planStatus", "planInfo")
+    info = get_mapping(status, "planStatus", "planInfo")
     names = ("planDisplayName", "displayName", "productName", "planName", "planShortName")
-    tier = parsing.parse_text(parsing.get_mapping(status, "userTier").get("name"))
-    return tier or parsing.parse_first(parsing.parse_text, info, *names)
+    tier = get_text(get_mapping(status, "userTier"), "name")
+    return tier or get_text(info, *names) or None
 
 
 PROVIDER = Provider(

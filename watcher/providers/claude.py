@@ -23,7 +23,7 @@ from watcher.core.formatting import format_percent
 from watcher.core.model import Pace, Reading, Request, Response, Series, Snapshot, WindowKind
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, claude_code, opencode
-from watcher.credentials.files import collect_credentials
+from watcher.credentials.files import collect_credentials, get_mapping, get_text
 from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
@@ -113,9 +113,9 @@ def _describe_binding_limit(content: Mapping[str, Any], readings: Sequence[Readi
     return None
 
 
-def _read_owner(content: Mapping[str, Any]) -> str | None:
-    account = {**content, **parsing.get_mapping(content, "account")}
-    return parsing.parse_first(parsing.parse_text, account, "email", "email_address", "emailAddress", "uuid")
+def _read_owner(content: Mapping[str, Any]) -> str:
+    account = {**content, **get_mapping(content, "account")}
+    return get_text(account, "email", "email_address", "emailAddress", "uuid")
 
 
 def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
@@ -123,7 +123,7 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     routines = [
         name
         for name in ROUTINES_KEYS
-        if parsing.parse_percent(parsing.get_mapping(content, name).get("utilization")) is not None
+        if parsing.parse_percent(get_mapping(content, name).get("utilization")) is not None
     ]
     found: dict[str, Reading] = {}
     for key, value in content.items():
@@ -146,10 +146,10 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
         if reading is not None and parsing.get_fullness(reading) > parsing.get_fullness(limits.get(reading.window)):
             limits[reading.window] = reading
     found |= {window: reading for window, reading in limits.items() if window not in found}
-    spend = parsing.get_mapping(content, "spend")
+    spend = get_mapping(content, "spend")
     extra = _parse_spend(spend)
     if extra is None and spend.get("enabled") is not False:
-        extra = _parse_extra_usage(parsing.get_mapping(content, "extra_usage"))
+        extra = _parse_extra_usage(get_mapping(content, "extra_usage"))
     return [*found.values(), *([extra] if extra else [])]
 
 
@@ -182,9 +182,9 @@ def _parse_limit(entry: Mapping[str, Any]) -> Reading | None:
     plain = {"session": "five_hour", "weekly_all": "seven_day"}.get(kind)
     if plain is not None:
         return _parse_window(plain, *values)
-    scope = parsing.get_mapping(entry, "scope")
-    model = parsing.parse_first(parsing.parse_text, parsing.get_mapping(scope, "model"), "display_name", "id")
-    name = " ".join(part for part in (model, parsing.parse_text(scope.get("surface"))) if part)
+    scope = get_mapping(entry, "scope")
+    model = get_text(get_mapping(scope, "model"), "display_name", "id")
+    name = " ".join(part for part in (model, get_text(scope, "surface")) if part)
     slug, group = parsing.slugify(name), parsing.slugify(str(entry.get("group") or "")) or kind
     length, word = next((each for start, each in LIMIT_LENGTHS.items() if group.startswith(start)), ("", ""))
     if slug in ALL_MODELS and length:
@@ -213,13 +213,13 @@ def _parse_money(value: object) -> tuple[Decimal | None, str | None]:
     """(amount, currency); (None, None) where there is none."""
     fields = parsing.as_mapping(value)
     amount = _divide(fields.get("amount_minor"), fields.get("exponent"))
-    return amount, None if amount is None else (parsing.parse_text(fields.get("currency")) or "usd").lower()
+    return amount, None if amount is None else (get_text(fields, "currency") or "usd").lower()
 
 
 def _parse_extra_usage(fields: Mapping[str, Any]) -> Reading | None:
     """The same in the older form; None if it is disabled or unknown."""
-    currency = "usd" if fields.get("currency") is None else parsing.parse_text(fields["currency"])
-    if fields.get("is_enabled") is not True or currency is None:
+    currency = "usd" if fields.get("currency") is None else get_text(fields, "currency")
+    if fields.get("is_enabled") is not True or not currency:
         return None
     places = fields.get("decimal_places")
     used, limit = (_divide(fields.get(name), places) for name in ("used_credits", "monthly_limit"))
@@ -281,7 +281,7 @@ def parse_statusline(content: Mapping[str, Any], at: datetime) -> Snapshot | Non
     """
     windows = {
         key: {"utilization": fields.get("used_percentage"), "resets_at": fields.get("resets_at")}
-        for key, fields in parsing.get_mapping(content, "rate_limits").items()
+        for key, fields in get_mapping(content, "rate_limits").items()
         if isinstance(fields, dict) and key not in NON_WINDOW_KEYS
     }
     readings = tuple(

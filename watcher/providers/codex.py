@@ -25,7 +25,7 @@ from watcher.core.model import Pace, Reading, Request, Response, Snapshot, Windo
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo
 from watcher.credentials import codex as codex_logins
 from watcher.credentials.codex import CACHED_USAGE_KEY
-from watcher.credentials.files import collect_credentials, get_id, get_text
+from watcher.credentials.files import collect_credentials, get_id, get_mapping, get_text
 from watcher.errors import (
     NotSignedInError,
     OfflineError,
@@ -107,7 +107,7 @@ def _build_snapshot(
         raise ShapeChangedError(
             f"{NAME}: no window in the answer (rate_limit, credits): look for a newer version of this program"
         )
-    account_id = usage.headers.get("ChatGPT-Account-Id", "") or parsing.parse_text(content.get("account_id")) or ""
+    account_id = usage.headers.get("ChatGPT-Account-Id", "") or get_text(content, "account_id")
     further = yield from fetch_monthly_limit(usage, account_id, provider_state)
     notes = [_describe_limit_reached(content)]
     if credential.extra.get(RESET_CREDITS_KEY):
@@ -127,9 +127,9 @@ def _build_snapshot(
 
 
 def _describe_limit_reached(content: Mapping[str, Any]) -> str:
-    if is_blocked(parsing.get_mapping(content, "rate_limit")):
+    if is_blocked(get_mapping(content, "rate_limit")):
         return "limit reached: Codex refuses work until the reset"
-    is_spent = parsing.get_mapping(content, "spend_control").get("reached") is True
+    is_spent = get_mapping(content, "spend_control").get("reached") is True
     return "spend limit reached" if is_spent else ""
 
 
@@ -193,7 +193,7 @@ def read_cached_snapshot(credential: Credential, now: datetime) -> Snapshot:
     """
     usage = parsing.as_mapping(json.loads(credential.extra[CACHED_USAGE_KEY]))
     fetched_at = parsing.parse_timestamp(usage.get("fetchedAt"))
-    limit = {slot: _convert_window(parsing.get_mapping(usage, key)) for key, slot in SLOT_KEYS.items()}
+    limit = {slot: _convert_window(get_mapping(usage, key)) for key, slot in SLOT_KEYS.items()}
     balance = {"balance": usage.get("creditsBalance"), "unlimited": usage.get("creditsUnlimited")}
     is_old = fetched_at is None or now - fetched_at > FRESH_FOR
     readings = tuple(
@@ -205,7 +205,7 @@ def read_cached_snapshot(credential: Credential, now: datetime) -> Snapshot:
     seen = f"{fetched_at:%Y-%m-%d %H:%M} UTC" if fetched_at else "an unknown time"
     return Snapshot(
         provider=credential.provider,
-        plan=parsing.parse_text(usage.get("planType")),
+        plan=get_text(usage, "planType") or None,
         at=now,
         readings=readings,
         note=f"no login: as opencode-anthropic-auth saw it at {seen}; `codex login` brings it up to date",
@@ -253,7 +253,7 @@ def parse_readings(content: Mapping[str, Any], at: datetime) -> list[Reading]:
 
 def _parse_additional(entries: object, at: datetime) -> Iterator[Reading]:
     for entry in parsing.as_mappings(entries):
-        name = parsing.parse_first(parsing.parse_text, entry, "limit_name", "metered_feature") or ""
+        name = get_text(entry, "limit_name", "metered_feature")
         if parsing.slugify(name):
             yield from parse_windows(entry.get("rate_limit"), at, parsing.slugify(name), f"{name} ")
 
@@ -320,7 +320,7 @@ def parse_session_limits(limits: Mapping[str, Any], at: datetime) -> list[Readin
     """
     windows = {}
     for slot in ("primary", "secondary"):
-        fields = parsing.get_mapping(limits, slot)
+        fields = get_mapping(limits, slot)
         minutes = parsing.parse_count(fields.get("window_minutes"))
         length_s = None if minutes is None else minutes * 60
         windows[f"{slot}_window"] = {
@@ -330,8 +330,8 @@ def parse_session_limits(limits: Mapping[str, Any], at: datetime) -> list[Readin
             "reset_after_seconds": fields.get("resets_in_seconds"),
         }
     content: dict[str, Any] = {"credits": limits.get("credits"), "rate_limit": windows}
-    name = parsing.parse_text(limits.get("limit_id"))
-    if name not in (None, MAIN_LIMIT_ID):
+    name = get_text(limits, "limit_id")
+    if name not in ("", MAIN_LIMIT_ID):
         limit = {"limit_name": limits.get("limit_name"), "metered_feature": name, "rate_limit": windows}
         content = {"credits": limits.get("credits"), "additional_rate_limits": [limit]}
     return [
@@ -378,7 +378,7 @@ def parse_reset_credits(value: object, at: datetime) -> Iterator[Reading]:
     ends = (
         parsing.parse_timestamp(each.get("expires_at"))
         for each in parsing.as_mappings(fields.get("credits"))
-        if count and (parsing.parse_text(each.get("status")) or "available").lower() == "available"
+        if count and (get_text(each, "status") or "available").lower() == "available"
     )
     first = min((end for end in ends if end and end > at), default=None)
     remaining = parsing.parse_decimal(count)
@@ -406,7 +406,7 @@ def _make_balance(window: str, label: str, unit: str, **fields: Any) -> Reading:
 def parse_individual_limit(content: Mapping[str, Any], at: datetime) -> Iterator[Reading]:
     """A limit set for this person, from the first of three places that has a value."""
     for holder in (content, content.get("rate_limit"), content.get("spend_control")):
-        fields = parsing.get_mapping(parsing.as_mapping(holder), INDIVIDUAL_LIMIT_WINDOW)
+        fields = get_mapping(parsing.as_mapping(holder), INDIVIDUAL_LIMIT_WINDOW)
         used, limit, remaining = (parsing.parse_decimal(fields.get(name)) for name in ("used", "limit", "remaining"))
         used_percent = parsing.parse_percent(fields.get("used_percent"))
         left = parsing.parse_number(fields.get("remaining_percent"))
@@ -427,9 +427,9 @@ def parse_monthly_limit(content: Mapping[str, Any]) -> Iterator[Reading]:
     `{current_month_usage, effective_monthly_limit: {limit, enforcement_mode, limit_mode}}`: a limit that is disabled,
     missing or zero is unlimited, so that an alert on it can end.
     """
-    fields = parsing.get_mapping(content, "effective_monthly_limit")
+    fields = get_mapping(content, "effective_monthly_limit")
     used, limit = parsing.parse_decimal(content.get("current_month_usage")), parsing.parse_decimal(fields.get("limit"))
-    mode = parsing.slugify(parsing.parse_text(fields.get("enforcement_mode")) or "")
+    mode = parsing.slugify(get_text(fields, "enforcement_mode"))
     if used is None or used < 0:
         return
     if mode in _NO_LIMIT_MODES or not limit:
@@ -445,7 +445,7 @@ def _make_individual_limit(content: Mapping[str, Any], **fields: Any) -> Reading
         kind=WindowKind.MONTHLY,
         label="individual limit",
         unit="credits",
-        blocked=_parse_flag(parsing.get_mapping(content, "spend_control").get("reached")),
+        blocked=_parse_flag(get_mapping(content, "spend_control").get("reached")),
         **fields,
     )
 
@@ -458,7 +458,7 @@ def fetch_monthly_limit(
 ) -> Generator[Request, Response, tuple[Reading, ...]]:
     """The limit that a workspace set for this person, if only its spend controls have it; else ()."""
     base, found, _ = usage.url.partition("/wham/usage")
-    plan = (parsing.parse_text(usage.content.get("plan_type")) or "").lower()
+    plan = get_text(usage.content, "plan_type").lower()
     has_controls = isinstance(usage.content.get("spend_control"), dict)
     is_known = any(parse_individual_limit(usage.content, usage.at))
     if not (found and account_id and has_controls) or is_known or plan in PERSONAL_PLANS:
@@ -479,7 +479,7 @@ def fetch_reset_credits(
     headers = {**usage.headers, "OpenAI-Beta": "codex-1", "originator": "Codex Desktop"}
     request = Request(url=f"{base}/wham/rate-limit-reset-credits", headers=headers, timeout_s=TIMEOUT_S)
     content = yield from _fetch_cached(request, RESET_CREDITS_EVERY, usage.at, provider_state)
-    content = {**content, **parsing.get_mapping(usage.content, "rate_limit_reset_credits")}
+    content = {**content, **get_mapping(usage.content, "rate_limit_reset_credits")}
     readings = tuple(parse_reset_credits(content, usage.at))
     first = readings[0].resets_at if readings else None
     return readings, f"a reset in hand is good until {first:%Y-%m-%d %H:%M} UTC" if first else ""
@@ -565,11 +565,11 @@ def parse_key_readings(content: Mapping[str, Any]) -> list[Reading]:
 
 
 def _get_limit_type(entry: Mapping[str, Any]) -> str:
-    return parsing.slugify(parsing.parse_text(entry.get("limit_type")) or "")
+    return parsing.slugify(get_text(entry, "limit_type"))
 
 
 def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
-    word, model = (parsing.parse_text(entry.get(name)) or "" for name in ("limit_window", "model_filter"))
+    word, model = (get_text(entry, name) for name in ("limit_window", "model_filter"))
     seconds = _parse_length(word.lower())
     id_, name = name_window(seconds) if seconds else (parsing.slugify(word), word)
     limit, used, remaining = (

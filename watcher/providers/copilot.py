@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from watcher.core.model import Pace, Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, copilot
-from watcher.credentials.files import collect_credentials
+from watcher.credentials.files import collect_credentials, get_mapping, get_text
 from watcher.errors import ForbiddenError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
@@ -51,7 +51,10 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
     api = f"https://api.{credential.extra.get('host', copilot.DEFAULT_HOST)}"
     headers = {**HEADERS, "Authorization": f"token {credential.token}"}
     owner = parsing.fetch_owner(
-        provider_state, credential.token, [Request(url=f"{api}/user", headers=headers)], _read_login
+        provider_state,
+        credential.token,
+        [Request(url=f"{api}/user", headers=headers)],
+        lambda owner: get_text(owner, "login"),
     )
     response: Response = yield Request(url=f"{api}/copilot_internal/user", headers=headers)
     try:
@@ -60,15 +63,15 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
         if OWNER_UNKNOWN_KEY in credential.extra:
             error.account_name = (yield from owner) or ""
         raise
-    if not any(parsing.get_mapping(content, name) for name in QUOTA_FIELDS):
+    if not any(get_mapping(content, name) for name in QUOTA_FIELDS):
         raise ShapeChangedError(f"{NAME}: no quota in the answer (quota_snapshots): nothing is claimed")
     readings = parse_readings(content)
-    name = credential.account_name or _read_login(content) or (yield from owner) or ""
+    name = credential.account_name or get_text(content, "login") or (yield from owner) or ""
     return Snapshot(
         provider=ID,
         account=name.casefold(),
         account_name=name,
-        plan=parsing.parse_first(parsing.parse_text, content, "copilot_plan", "plan"),
+        plan=get_text(content, "copilot_plan", "plan") or None,
         at=response.received_at,
         readings=tuple(readings),
         note=_make_note(content, readings),
@@ -81,15 +84,11 @@ def _parse_content(response: Response) -> dict[str, Any]:
     return parsing.parse_response(response, name=NAME, sign_in_hint=SIGN_IN_HINT)
 
 
-def _read_login(content: Mapping[str, Any]) -> str:
-    return parsing.parse_text(content.get("login")) or ""
-
-
 def _make_note(content: Mapping[str, Any], readings: Sequence[Reading]) -> str | None:
     """What the counts do not show: whether overage is billed, or that only credits are counted."""
-    snapshots = parsing.get_mapping(content, "quota_snapshots")
+    snapshots = get_mapping(content, "quota_snapshots")
     for reading in readings:
-        fields = parsing.get_mapping(snapshots, reading.window)
+        fields = get_mapping(snapshots, reading.window)
         if reading.remaining is not None and reading.remaining < 0 and "overage_permitted" in fields:
             billed = "billed" if fields["overage_permitted"] is True else "blocked"
             return f"{reading.label}: {-reading.remaining} over the limit, further requests are {billed}"
@@ -115,11 +114,11 @@ def _sum_credits(snapshots: Mapping[str, Any]) -> Decimal | None:
 
 def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
     """One reading for each quota with any value, and the credits used; [] if all are placeholders."""
-    snapshots, limits, left = (parsing.get_mapping(content, name) for name in QUOTA_FIELDS)
+    snapshots, limits, left = (get_mapping(content, name) for name in QUOTA_FIELDS)
     resets_at = parsing.parse_first(parsing.parse_timestamp, content, *RESET_FIELDS)
     found: dict[str, Reading] = {}
     for id_ in dict.fromkeys((*snapshots, *limits, *left)):
-        direct = _parse_quota(id_, parsing.get_mapping(snapshots, id_), resets_at) if id_ in snapshots else None
+        direct = _parse_quota(id_, get_mapping(snapshots, id_), resets_at) if id_ in snapshots else None
         monthly = _make_reading(
             id_, parsing.parse_decimal(limits.get(id_)), parsing.parse_decimal(left.get(id_)), resets_at
         )
@@ -144,7 +143,7 @@ def parse_readings(content: Mapping[str, Any]) -> list[Reading]:
 
 def _count_credits(reading: Reading, content: Mapping[str, Any]) -> Reading:
     """The reading with what the answer says of its snapshot: credits in place of requests, a reset of its own."""
-    snapshot = parsing.get_mapping(content, "quota_snapshots", reading.window)
+    snapshot = get_mapping(content, "quota_snapshots", reading.window)
     if _is_billed_by_token(content, snapshot):
         reading = replace(reading, unit="credits")
     if reading.unlimited and reading.used is None:

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from watcher.core.model import Pace, Reading, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, gemini
-from watcher.credentials.files import collect_credentials
+from watcher.credentials.files import collect_credentials, get_text
 from watcher.errors import ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, google, parsing
 
@@ -78,11 +78,11 @@ def parse_readings(content: Mapping[str, Any], *, has_project: bool = True) -> l
 
 
 def _parse_bucket(bucket: Mapping[str, Any]) -> Reading | None:
-    model = parsing.parse_text(bucket.get("modelId"))
+    model = get_text(bucket, "modelId")
     if not model or not parsing.slugify(model):
         return None
     amount = parsing.parse_decimal(bucket.get("remainingAmount"))
-    unit = (parsing.parse_text(bucket.get("tokenType")) or "requests").lower() if amount is not None else "percent"
+    unit = (get_text(bucket, "tokenType") or "requests").lower() if amount is not None else "percent"
     return parsing.parse_reading(
         model, bucket, kind=WindowKind.DAILY, window_seconds=parsing.DAY_S, remaining=amount, unit=unit
     )

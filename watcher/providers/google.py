@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from watcher.core.model import Request, Response
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential
 from watcher.credentials.antigravity import OWN_LOGIN_NAME, OWN_SIGN_IN_HINT
+from watcher.credentials.files import get_mapping, get_text
 from watcher.credentials.gemini import CLIENTS_KEY, LIMITED_UNTIL_KEY
 from watcher.errors import (
     ExpiredError,
@@ -112,7 +113,7 @@ class GoogleSession:
                 continue
             self._raise_for_token_error(response)
             content = parsing.parse_body(response, name=self._name)
-            token = parsing.parse_text(content.get("access_token"))
+            token = get_text(content, "access_token")
             until = parsing.add_seconds(response.received_at, content.get("expires_in"))
             if not token:
                 raise ShapeChangedError(f"{self._name}: no access_token in Google's answer: it is asked again later")
@@ -161,7 +162,7 @@ class GoogleSession:
                 content, _ = yield from self._send(Request(url=USER_INFO_URL))
             except ProviderError:
                 return ""
-            self._memory["email"] = parsing.parse_first(parsing.parse_text, content, "email", "id") or ""
+            self._memory["email"] = get_text(content, "email", "id")
         return str(self._memory["email"])
 
     def fetch_project(self) -> Generator[Request, Response, tuple[str, str | None]]:
@@ -187,10 +188,8 @@ class GoogleSession:
             return "", None
         if _is_ineligible(content):
             raise UnsupportedError(UNSUPPORTED_MESSAGE)
-        inner = parsing.get_mapping(content, "cloudaicompanionProject")
-        project = parsing.parse_text(content.get("cloudaicompanionProject")) or parsing.parse_first(
-            parsing.parse_text, inner, "id", "projectId"
-        )
+        inner = get_mapping(content, "cloudaicompanionProject")
+        project = get_text(content, "cloudaicompanionProject") or get_text(inner, "id", "projectId")
         plan = self._parse_plan(content)
         if not project:
             project = yield from self._find_gemini_project()
@@ -203,15 +202,15 @@ class GoogleSession:
         except ProviderError:
             return ""
         for each in parsing.as_mappings(content.get("projects")):
-            id_ = parsing.parse_text(each.get("projectId")) or ""
-            if id_.startswith("gen-lang-client-") or "generative-language" in parsing.get_mapping(each, "labels"):
+            id_ = get_text(each, "projectId")
+            if id_.startswith("gen-lang-client-") or "generative-language" in get_mapping(each, "labels"):
                 return id_
         return ""
 
     def _parse_plan(self, content: Mapping[str, Any]) -> str | None:
         """The plan's name for people; None if it is not known."""
-        paid = parsing.parse_text(parsing.get_mapping(content, "paidTier").get("name"))
-        tier = parsing.parse_text(parsing.get_mapping(content, "currentTier").get("id")) or ""
+        paid = get_text(get_mapping(content, "paidTier"), "name")
+        tier = get_text(get_mapping(content, "currentTier"), "id")
         free = "Workspace" if self._credential.extra.get("domain") else "Free"
         return paid or {"standard-tier": "Paid", "free-tier": free, "legacy-tier": "Legacy"}.get(tier)
 
@@ -258,7 +257,7 @@ def parse_retry_delay(response: Response) -> timedelta | None:
         content = parsing.parse_body(response, name=GEMINI_CLI_NAME)
     except ProviderError:
         return None
-    for detail in parsing.as_mappings(parsing.get_mapping(content, "error").get("details")):
+    for detail in parsing.as_mappings(get_mapping(content, "error").get("details")):
         found = re.fullmatch(r"(\d{1,7}(?:\.\d+)?)s", str(detail.get("retryDelay", "")))
         if found and float(found[1]) > 0:
             return timedelta(seconds=float(found[1]))

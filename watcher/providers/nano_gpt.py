@@ -17,7 +17,7 @@ from msgspec import Struct
 from watcher.core.engine.windows import classify_length
 from watcher.core.model import Pace, Reading, Request, Response, Snapshot, WindowKind
 from watcher.credentials import Credential, HostInfo, opencode
-from watcher.credentials.files import collect_credentials
+from watcher.credentials.files import collect_credentials, get_mapping
 from watcher.errors import ProviderError, ShapeChangedError
 from watcher.providers import Conversation, Overrides, Provider, ProviderState, parsing
 
@@ -171,7 +171,7 @@ def _make_reading(
         limit = used + left
     resets_at = parsing.parse_first(parsing.parse_timestamp, fields, *RESET_KEYS)
     if resets_at is None and spec is MONTHLY:
-        resets_at = parsing.parse_timestamp(parsing.get_mapping(content, "period").get("currentperiodend"))
+        resets_at = parsing.parse_timestamp(get_mapping(content, "period").get("currentperiodend"))
     return Reading(
         window=spec.window,
         kind=classify_length(spec.length_s) if spec.length_s else WindowKind.MONTHLY,
@@ -199,7 +199,7 @@ def _compute_percent(used: Decimal | None, limit: Decimal | None, reported: obje
 
 def _get_fields(content: Mapping[str, Any], spec: WindowSpec) -> Mapping[str, Any]:
     """The window's fields; {} if the answer has none."""
-    inner = parsing.get_mapping(content, "inputtokens")
+    inner = get_mapping(content, "inputtokens")
     for place in (content.get(spec.key), *(inner.get(name) for name in (spec.key, spec.short_name) if spec.short_name)):
         if isinstance(place, dict):
             return place
@@ -208,7 +208,7 @@ def _get_fields(content: Mapping[str, Any], spec: WindowSpec) -> Mapping[str, An
 
 def _get_limit(content: Mapping[str, Any], spec: WindowSpec) -> Decimal | None:
     """The window's limit, among `limits` or beside its other fields; a negative one is none."""
-    limits = parsing.get_mapping(content, "limits")
+    limits = get_mapping(content, "limits")
     names = (spec.key, spec.key.removesuffix("s"), "weekly" if spec is WEEKLY_TOKENS else spec.key)
     values = [limits.get(each) for name in names for each in (name, f"{name}limit")]
     values += [content.get(f"{spec.key}limit"), _get_fields(content, spec).get("limit")]

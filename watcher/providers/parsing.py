@@ -211,11 +211,6 @@ def discard_huge(value: float) -> float | None:
     return value if abs(value) <= _MAX_MAGNITUDE else None
 
 
-def parse_text(value: object) -> str | None:
-    """A string that is not blank, without blanks around it. `clean_snapshot` removes what cannot be printed."""
-    return value.strip() or None if isinstance(value, str) else None
-
-
 def as_mapping(value: object) -> Mapping[str, Any]:
     """A JSON object; {} for anything else."""
     return value if isinstance(value, dict) else {}
@@ -224,13 +219,6 @@ def as_mapping(value: object) -> Mapping[str, Any]:
 def as_mappings(value: object) -> list[Mapping[str, Any]]:
     """The JSON objects in an array, without anything else in it; [] for anything but an array."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def get_mapping(content: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    """The JSON object at that path of keys; {} if there is none."""
-    for key in path:
-        content = as_mapping(content.get(key))
-    return content
 
 
 def parse_first(parse: Callable[[object], T | None], content: Mapping[str, Any], *names: str) -> T | None:
