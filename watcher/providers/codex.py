@@ -508,9 +508,8 @@ def _fetch_cached(
 
 # `GET <host>/v1/usage`. Observed only; last checked 2026-11. The answer: `{request_count, total_tokens, total_cost_usd,
 # limits: [{limit_type, limit_window: 5h | 7d | weekly | lifetime ..., max_value, current_value, remaining_value,
-# model_filter, reset_at, source}], upstream_limits: [...]}`, where `upstream_limits`, in older versions `source:
-# aggregate`, are shared by all keys: the windows of the subscriptions behind the proxy. OpenAI's own server gives an
-# API key no usage and is not asked.
+# model_filter, reset_at}], upstream_limits: [...]}`, where `upstream_limits` are shared by all keys: the windows of the
+# subscriptions behind the proxy. OpenAI's own server gives an API key no usage and is not asked.
 
 KEY_SIGN_IN_HINT = "take a new key from the proxy"
 SHARED_PREFIX = "upstream"  # begins the id of a window that all keys share
@@ -539,37 +538,23 @@ def fetch_key_usage(credential: Credential) -> Conversation:
 
 
 def parse_key_readings(content: Mapping[str, Any]) -> list[Reading]:
-    """Every limit that can be read, in the order of their types, the key's own first, and the cost.
-
-    Limits of several types may share a window: the first has the plain name, the others are followed by their type.
-    """
-    limits = parsing.as_mappings(content.get("limits"))
-    own = [entry for entry in limits if entry.get("source") != "aggregate"]
-    shared = [entry for entry in limits if entry.get("source") == "aggregate"]
-    shared += parsing.as_mappings(content.get("upstream_limits"))
-    entries = [("", entry) for entry in sorted(own, key=_get_limit_type)]
-    entries += [(SHARED_PREFIX, entry) for entry in sorted(shared, key=_get_limit_type)]
+    """Every limit that can be read, and the cost; of limits of several types in one window the fullest."""
+    entries = [("", entry) for entry in parsing.as_mappings(content.get("limits"))]
+    entries += [(SHARED_PREFIX, entry) for entry in parsing.as_mappings(content.get("upstream_limits"))]
     found: dict[str, Reading] = {}
     for prefix, entry in entries:
-        reading, limit_type = _parse_limit(entry, prefix), _get_limit_type(entry)
-        if reading is None:
-            continue
-        if reading.window in found and limit_type:
-            label = f"{reading.label} ({limit_type.replace('_', ' ')})"
-            reading = replace(reading, window=f"{reading.window}_{limit_type}", label=label)
-        found.setdefault(reading.window, reading)
+        reading = _parse_limit(entry, prefix)
+        if reading is not None and parsing.get_fullness(reading) > parsing.get_fullness(found.get(reading.window)):
+            found[reading.window] = reading
     cost = parsing.parse_decimal(content.get("total_cost_usd"))
     if cost is not None:
         found.setdefault("cost", Reading(window="cost", kind=WindowKind.OTHER, label="cost", used=cost, unit="usd"))
     return list(found.values())
 
 
-def _get_limit_type(entry: Mapping[str, Any]) -> str:
-    return parsing.slugify(get_text(entry, "limit_type"))
-
-
 def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
-    word, model = (get_text(entry, name) for name in ("limit_window", "model_filter"))
+    word, model = get_text(entry, "limit_window"), get_text(entry, "model_filter")
+    limit_type = parsing.slugify(get_text(entry, "limit_type"))
     seconds = _parse_length(word.lower())
     id_, name = name_window(seconds) if seconds else (parsing.slugify(word), word)
     limit, used, remaining = (
@@ -588,11 +573,11 @@ def _parse_limit(entry: Mapping[str, Any], prefix: str) -> Reading | None:
         used=used,
         limit=limit,
         remaining=remaining,
-        unit=_get_limit_type(entry).rpartition("_")[2] or "units",
+        unit=limit_type.rpartition("_")[2] or "units",
         resets_at=parsing.parse_timestamp(entry.get("reset_at")),
         window_seconds=seconds,
     )
-    if _get_limit_type(entry).startswith("cost"):  # the unit is not given: dollars, cents or millionths
+    if limit_type.startswith("cost"):  # the unit is not given: dollars, cents or millionths
         return replace(reading, used=None, limit=None, remaining=None, unit="percent")
     return reading
 

@@ -143,8 +143,7 @@ PROVIDER_WINDOWS: dict[str, ProviderWindows] = {
             "cost",
         ),
         others_pattern=rf"model_{ANY_SLUG}"
-        r"|(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])"
-        r"(?:_(?:(?:total|input|output)_tokens|cost_usd|credits))?",  # the suffix: what a proxy's limit counts
+        r"|(?:[a-z0-9]+_)*(?:five_hour|weekly|monthly|lifetime|[1-9][0-9]{0,5}[hm])",
         units={"reset_credits": Unit.COUNT, "cost": Unit.MONEY},
     ),
     "copilot": ProviderWindows(
