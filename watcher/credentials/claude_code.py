@@ -11,7 +11,6 @@ single-use, and using it would sign the user out.
 
 import contextlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
@@ -72,7 +71,12 @@ def _find_in_folder(host_info: HostInfo, folder: Path, owner_folder: Path | None
     `CLAUDE_CONFIG_DIR` names it; then the owners of the two are in different files.
     """
     account = read_account(owner_folder or folder)
-    digest = sha256(unicodedata.normalize("NFC", str(folder)).encode()).hexdigest()[:8]
+    find_in_file = partial(_find_in_file, folder / LOGIN_FILE, account)
+    if host_info.platform != "darwin":
+        return find_in_file()
+    from unicodedata import normalize  # noqa: PLC0415 - 0.4 MB, for macOS alone
+
+    digest = sha256(normalize("NFC", str(folder)).encode()).hexdigest()[:8]
     own, plain = (f"{KEYCHAIN_SERVICES[0]}-{digest}",), KEYCHAIN_SERVICES
     entries: dict[tuple[str, ...], dict[str, Any]]
     if folder != host_info.home / ".claude":
@@ -81,11 +85,8 @@ def _find_in_folder(host_info: HostInfo, folder: Path, owner_folder: Path | None
         entries = {own: _read_account([folder]), plain: _read_account([host_info.home])}
     else:
         entries = {plain: account}
-    return collect_credentials(
-        *(partial(_find_in_keychain, host_info, *entry) for entry in entries.items()),
-        partial(_find_in_file, folder / LOGIN_FILE, account),
-        stop_at_first=True,
-    )
+    keychains = [partial(_find_in_keychain, host_info, *entry) for entry in entries.items()]
+    return collect_credentials(*keychains, find_in_file, stop_at_first=True)
 
 
 def _find_in_listed_folder(host_info: HostInfo, folder: Path) -> list[Credential]:
@@ -164,7 +165,7 @@ def _find_in_file(path: Path, account: dict[str, Any]) -> list[Credential]:
 
 def _find_in_keychain(host_info: HostInfo, services: tuple[str, ...], account: dict[str, Any]) -> list[Credential]:
     """The Keychain's login; an expired one is read again sooner."""
-    for service in services if host_info.platform == "darwin" else ():
+    for service in services:
         path = f"keychain:{service}"
         for ttl_s in (keyrings.TTL_S, keyrings.RENEWED_TTL_S):
             login = _parse_payload(keyrings.read_keychain(host_info, service, ttl_s=ttl_s))
