@@ -170,19 +170,24 @@ def fetch_cloud_usage(credential: Credential, now: datetime, provider_state: Pro
     except UnsupportedError:
         raise ShapeChangedError("Antigravity: Google gives this account no quota: open Antigravity once") from None
     notes = [*([] if is_own else [FALLBACK_NOTE]), *([] if is_true else [DOUBT_NOTE])]
-    notes += [*session.describe_plugin_refusal(response.received_at), *parsing.describe_unknown(readings)]
-    name = credential.account_name or (yield from session.fetch_owner_email())
-    snapshot = Snapshot(
-        provider="antigravity",
-        account=credential.account or name.casefold(),
-        account_name=name,
-        plan=plan if is_own else PLAN_NAME,
-        at=response.received_at,
-        readings=tuple(readings),
-        note="; ".join(notes) or None,
-    )
+    notes += session.describe_plugin_refusal(response.received_at)
+    name = yield from session.fetch_owner_email()
+    snapshot = _make_snapshot(name, response.received_at, readings, notes, plan if is_own else PLAN_NAME)
     provider_state["cloud"] = snapshot
     return snapshot
+
+
+def _make_snapshot(
+    account_name: str, at: datetime, readings: Sequence[Reading], notes: Sequence[str], plan: str | None = None
+) -> Snapshot:
+    return Snapshot(
+        provider="antigravity",
+        account_name=account_name,
+        plan=plan,
+        at=at,
+        readings=tuple(readings),
+        note="; ".join([*parsing.describe_unknown(readings), *notes]) or None,
+    )
 
 
 def _fetch_readings(
@@ -286,20 +291,12 @@ def parse_snapshot(rows: QueryResult, path: str, account_name: str = "") -> Snap
     owner = status["email"] if isinstance(status.get("email"), str) else ""
     is_foreign = bool(owner and message.email and owner.casefold() != message.email.casefold())
     readings = tuple(replace(each, stale=is_foreign or _is_stale(each.resets_at, rows)) for each in message.readings)
-    notes = parsing.describe_unknown(readings)
+    notes = []
     if message.unreadable_count:
         notes.append(f"{message.unreadable_count} models could not be read")
     if is_foreign:
         notes.append("the cache belongs to another account: open Antigravity once")
-    name = account_name or message.email or owner
-    return Snapshot(
-        provider="antigravity",
-        account=name.casefold(),
-        account_name=name,
-        at=rows.received_at,
-        readings=readings,
-        note="; ".join(notes) or None,
-    )
+    return _make_snapshot(account_name or message.email or owner, rows.received_at, readings, notes)
 
 
 def _is_stale(resets_at: datetime | None, rows: QueryResult) -> bool:
@@ -421,15 +418,7 @@ def fetch_server_usage(credential: Credential) -> Generator[Request, Response, S
     if not found:
         raise ShapeChangedError(f"{NAME}: its server names no quota: look for a newer version of this program")
     name = get_text(status, "email") or credential.account_name
-    return Snapshot(
-        provider="antigravity",
-        account=name.casefold(),
-        account_name=name,
-        plan=parse_plan(status),
-        at=at,
-        readings=tuple(found.values()),
-        note="; ".join(parsing.describe_unknown(found.values())) or None,
-    )
+    return _make_snapshot(name, at, list(found.values()), [], parse_plan(status))
 
 
 def _find_working_endpoint(endpoints: list[Endpoint]) -> Generator[Request, Response, tuple[Endpoint, datetime]]:

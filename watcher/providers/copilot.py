@@ -69,7 +69,6 @@ def fetch_usage(credential: Credential, _now: datetime, provider_state: Provider
     name = credential.account_name or get_text(content, "login") or (yield from owner) or ""
     return Snapshot(
         provider=ID,
-        account=name.casefold(),
         account_name=name,
         plan=get_text(content, "copilot_plan", "plan") or None,
         at=response.received_at,

@@ -63,8 +63,6 @@ def fetch_usage(definition: Definition, credential: Credential, now: datetime) -
         raise ShapeChangedError(f"{definition.name}: no window in the answer ({wanted}): nothing is claimed")
     return Snapshot(
         provider=definition.id,
-        account=credential.account,
-        account_name=credential.account_name,
         at=at,
         readings=tuple(readings),
         note="; ".join(notes) or None,

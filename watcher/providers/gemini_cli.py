@@ -50,8 +50,7 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
     notes += session.describe_plugin_refusal(response.received_at)
     return Snapshot(
         provider=ID,
-        account=credential.account,
-        account_name=credential.account_name or (yield from session.fetch_owner_email()),
+        account_name=(yield from session.fetch_owner_email()),
         plan=plan,
         at=response.received_at,
         readings=tuple(readings),

@@ -99,8 +99,6 @@ def fetch_usage(credential: Credential, _now: datetime, _provider_state: Provide
     balances, balance_note = yield from _fetch_balances(headers)
     return Snapshot(
         provider=ID,
-        account=credential.account,
-        account_name=credential.account_name,
         at=response.received_at,
         readings=(*readings, *balances),
         note="; ".join(filter(None, (_describe_state(content), balance_note))) or None,
