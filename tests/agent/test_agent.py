@@ -341,5 +341,5 @@ def test_waiting_ends_with_the_first_failure() -> None:
 def test_a_folder_that_cannot_be_written_is_named(mac: Machine) -> None:
     (mac.home / "Library").mkdir()
     (mac.home / "Library" / "LaunchAgents").write_text("a file in the way")
-    with pytest.raises(AgentError, match=r"LaunchAgents/.*plist: cannot be written .*; check the folder's permissions"):
+    with pytest.raises(AgentError, match=r"cannot write .*LaunchAgents/.*plist: .*; check the folder's permissions"):
         mac.install()

@@ -94,7 +94,7 @@ class Manager(Protocol):
 
 
 class WriteFile(Struct, frozen=True):
-    """Writes a file atomically, with its folders."""
+    """Writes a file, with its folders."""
 
     path: Path
     content: bytes
@@ -103,16 +103,9 @@ class WriteFile(Struct, frozen=True):
         return f"write {self.path}"
 
     def perform(self, _run: Run, _wait: Wait, _env: Mapping[str, str]) -> None:
-        """Raises `AgentError` if the file cannot be written."""
-        new = self.path.with_name(f"{self.path.name}.new")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_bytes(self.content)
-            new.replace(self.path)
-        except OSError as error:
-            raise AgentError(
-                f"{self.path}: cannot be written ({error.strerror}); check the folder's permissions"
-            ) from error
+        """Raises `OSError` if the file cannot be written."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(self.content)
 
 
 class RemovePath(Struct, frozen=True):
@@ -124,14 +117,11 @@ class RemovePath(Struct, frozen=True):
         return f"remove {self.path}"
 
     def perform(self, _run: Run, _wait: Wait, _env: Mapping[str, str]) -> None:
-        """Raises `AgentError` if it cannot be removed."""
-        try:
-            if not self.path.is_dir() or self.path.is_symlink():
-                self.path.unlink(missing_ok=True)
-            elif not any(self.path.iterdir()):
-                self.path.rmdir()
-        except OSError as error:
-            raise AgentError(f"{self.path}: cannot be removed ({error.strerror}); remove it by hand") from error
+        """Raises `OSError` if it cannot be removed."""
+        if not self.path.is_dir() or self.path.is_symlink():
+            self.path.unlink(missing_ok=True)
+        elif not any(self.path.iterdir()):
+            self.path.rmdir()
 
 
 class RunProgram(Struct, frozen=True):
@@ -184,7 +174,10 @@ Step = WriteFile | RemovePath | RunProgram | WaitUntilGone
 def perform_steps(steps: Sequence[Step], *, run: Run, wait: Wait, env: Mapping[str, str]) -> None:
     """Perform all steps in order; `AgentError` at the first that fails."""
     for step in steps:
-        step.perform(run, wait, env)
+        try:
+            step.perform(run, wait, env)
+        except OSError as error:
+            raise AgentError(f"cannot {step}: {error.strerror}; check the folder's permissions") from error
 
 
 def _describe_failure(result: CommandResult) -> str:
