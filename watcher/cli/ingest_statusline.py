@@ -97,14 +97,13 @@ def _parse_number(value: object) -> float | None:
 
 def _format_time_left(resets_at: object, now: datetime) -> str:
     """The time to an instant given as epoch seconds or ISO; empty if that is unknown, past or over 60 days away."""
-    epoch = resets_at if isinstance(resets_at, (int, float)) and not isinstance(resets_at, bool) else None
-    if isinstance(resets_at, str):
+    epoch = _parse_number(resets_at)
+    if epoch is None and isinstance(resets_at, str):
         try:
             instant = datetime.fromisoformat(resets_at)
         except ValueError:
-            epoch = _parse_number(resets_at)
-        else:
-            epoch = instant.timestamp() if instant.tzinfo else None
+            return ""
+        epoch = instant.timestamp() if instant.tzinfo else None
     now_epoch = now.timestamp()
     if epoch is None or not now_epoch < epoch < now_epoch + _MAX_TIME_LEFT_S:
         return ""
