@@ -144,7 +144,7 @@ def test_a_file_that_is_no_database_is_a_failure_with_what_to_do(host):
     path = host.paths.state_dir / "watcher.db"
     path.write_bytes(b"not a database at all, " * 100)
     found = one(machine.check_database(host.context()), "watcher.db")
-    assert (found.verdict, found.cure) == ("fail", f"end the watcher, move {path} away, start it again")
+    assert (found.verdict, f"{path} is damaged: move it away" in found.message) == ("fail", True)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_file_of_another_version_is_not_to_be_thrown_away(host, version, messa
     connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     found = one(machine.check_database(host.context()), "watcher.db")
-    assert (found.verdict, found.cure) == ("fail", cure)
+    assert (found.verdict, found.message.endswith(cure)) == ("fail", True)
     assert message in found.message
 
 

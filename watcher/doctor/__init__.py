@@ -67,8 +67,7 @@ class DoctorContext(Struct, frozen=True, kw_only=True):
     config_error: str  # why
     found_logins: Mapping[str, FoundLogins]  # by provider
     store: Store | None  # None: there is none, or it cannot be opened
-    store_error: str  # why
-    never_polled: bool  # there is no database yet
+    store_error: str  # why, and what to do
     status: StatusDocument  # empty without a database
     holder_pid: int | None  # the running daemon's process id; None: no daemon runs; 0: not known
     manager: Manager | None  # None: no login item on this system

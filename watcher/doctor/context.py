@@ -10,7 +10,7 @@ from watcher.config.loader import Config
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.doctor import DesktopUnavailableError, DoctorContext
-from watcher.errors import ConfigError, NoReadingsError, StoreError
+from watcher.errors import ConfigError, StoreError
 from watcher.notifiers.desktop import linux, windows
 from watcher.polling import fetch
 from watcher.polling.fetch import FoundLogins
@@ -45,7 +45,7 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
     }
     redactor.add_secrets(config.secrets if config is not None else ())
     redactor.add_secrets(_list_secrets(found_logins))
-    store, store_error, never_polled = _open_store(paths, environment)
+    store, store_error = _open_store(paths, environment)
     facts = ConfigFacts() if config is None else collect_config_facts(config)
     return DoctorContext(
         paths=paths,
@@ -56,7 +56,6 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
         found_logins=found_logins,
         store=store,
         store_error=store_error,
-        never_polled=never_polled,
         status=StatusDocument(generated_at=now) if store is None else build_status(store, facts, now=now),
         holder_pid=Lock(paths.state_dir).read_holder_pid(),
         manager=MANAGERS.get(host_info.platform),
@@ -82,17 +81,18 @@ def _list_secrets(found_logins: dict[str, FoundLogins]) -> list[str]:
     ]
 
 
-def _open_store(paths: Paths, environment: Environment) -> tuple[Store | None, str, bool]:
-    """The store, or why there is none, and whether that is because nothing was ever polled."""
+def _open_store(paths: Paths, environment: Environment) -> tuple[Store | None, str]:
+    """The store, or why there is none and what to do."""
+    path = paths.state_dir / DATABASE_FILE_NAME
     try:
-        store = Store(paths.state_dir / DATABASE_FILE_NAME, now=environment.clock.now(), read_only=True)
+        store = Store(path, now=environment.clock.now(), read_only=True)
     except StoreError as error:
-        return None, str(error), isinstance(error, NoReadingsError)
+        return None, str(error)
     damage = store.check_integrity()
     if not damage:
-        return store, "", False
+        return store, ""
     store.close()  # its content is not reliable, and any further read may fail
-    return None, f"it is damaged ({damage[0]})", False
+    return None, f"it is damaged ({damage[0]}): end the watcher, move {path} away, start it again"
 
 
 def describe_desktop(host_info: HostInfo) -> str:

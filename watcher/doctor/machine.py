@@ -16,7 +16,7 @@ from watcher.doctor import DoctorContext, Finding, fail, ok, warn
 from watcher.polling.fetch import CLOCK_AHEAD_FACT
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system.clock import LocalZone
-from watcher.system.paths import Paths
+from watcher.system.paths import Paths, may_exist
 from watcher.system.process import format_command
 
 _RECENT_POLL_WITHIN = timedelta(hours=1)
@@ -110,26 +110,18 @@ def check_metrics(context: DoctorContext) -> Iterator[Finding]:
 
 
 def check_database(context: DoctorContext) -> Iterator[Finding]:
-    """Size and integrity, damaged files that were set aside, and free disk space."""
+    """Size and integrity, and free disk space."""
     path = context.paths.state_dir / DATABASE_FILE_NAME
     if context.store is not None:
         yield _check_size(path, context.store)
-    elif context.never_polled and context.holder_pid is not None:
+    elif may_exist(path):
+        yield fail(DATABASE_FILE_NAME, context.store_error)
+    elif context.holder_pid is not None:
         message = "the file is missing, and the running watcher writes a new one from memory at its next poll"
         yield warn(DATABASE_FILE_NAME, message, "watcher status --refresh")
-    elif context.never_polled:
-        yield warn(DATABASE_FILE_NAME, "there is none yet: nothing was ever polled", "watcher check")
     else:
-        yield _check_store_error(context.store_error, path)
+        yield warn(DATABASE_FILE_NAME, "there is none yet: nothing was ever polled", "watcher check")
     yield from _check_disk(context.paths.state_dir)
-
-
-def _check_store_error(error: str, path: Path) -> Finding:
-    """A `StoreError` ends with what to do. Only a damaged file is to be moved, never one of another version."""
-    if "damaged" in error:
-        return fail(DATABASE_FILE_NAME, error, f"end the watcher, move {path} away, start it again")
-    message, _, cure = error.rpartition(": ")
-    return fail(DATABASE_FILE_NAME, message or error, cure if message else format_list_command(path))
 
 
 def _check_size(path: Path, store: Store) -> Finding:
