@@ -5,6 +5,7 @@ import email.policy
 import socket
 import ssl
 import threading
+import time
 from contextlib import contextmanager
 
 import msgspec
@@ -237,6 +238,31 @@ def test_a_server_that_hangs_or_babbles_ends_in_time(channel, message, words):
         mine = channel("email", port=listener.getsockname()[1])
         outcome = notifiers.send_message(message(), mine, send=send, run=None)
     assert (outcome.delivered, outcome.permanent, outcome.retry_after) == (False, False, None)
+
+
+def accept_and_hang(listener):
+    """Take a mail, and then say nothing more."""
+    connection, _ = listener.accept()
+    with connection, connection.makefile("rb") as lines:
+        connection.sendall(b"220 hello\r\n")
+        for line in lines:
+            if line.upper().startswith(b"DATA"):
+                connection.sendall(b"354 go on\r\n")
+            elif line == b".\r\n":
+                connection.sendall(b"250 taken\r\n")
+            elif line.upper().startswith((b"EHLO", b"MAIL", b"RCPT")):
+                connection.sendall(b"250 ok\r\n")
+
+
+def test_a_mail_that_was_taken_is_sent_at_once_whatever_comes_after(channel, message):
+    """A goodbye that hangs would end the attempt without an outcome: the mail would be sent again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept_and_hang, args=(listener,), daemon=True).start()
+        mine = channel("email", port=listener.getsockname()[1], username="", password="")
+        started = time.perf_counter()
+        outcome = notifiers.send_message(message(), mine, send=smtp.send_mail, run=None)
+    assert (outcome.delivered, outcome.permanent) == (True, False)
+    assert time.perf_counter() - started < 20  # half of the limit for one answer
 
 
 @pytest.mark.parametrize(

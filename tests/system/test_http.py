@@ -109,9 +109,10 @@ def test_an_answer_that_takes_too_long_is_given_up_in_time(server, fault):
     [
         ((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", b"-too-late"), 2 * LONG_S, b"ok"),
         ((b"HTTP/1.1 200 OK\r\n\r\nok", *[b"."] * 100), 0.5, b"ok"),
+        ((b"HTTP/1.1 200 OK\r\n\r\nok", *[b"."] * 100), 0.6, b"ok"),
         ((b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nok",), 0.0, b""),
     ],
-    ids=["hangs", "drips", "cannot be unpacked"],
+    ids=["hangs", "drips", "drips across the deadline", "cannot be unpacked"],
 )
 def test_where_the_status_decides_a_bad_body_is_forgiven(pieces, every_s, body):
     with raw_server(*pieces, every_s=every_s) as url:

@@ -14,6 +14,7 @@ import os
 import re
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
@@ -193,6 +194,11 @@ def _read_body(response: requests.Response, request: Request, host: str, deadlin
     """
     limit = MAX_START_BYTES if request.status_decides else MAX_BODY_BYTES
     body = bytearray()
+    # a read that waits checks no deadline, and a process that is ended after it cannot tell that the message arrived
+    timer = threading.Timer(deadline_s - clock.monotonic_s(), _shut_down, [response])
+    timer.daemon = True
+    if request.status_decides:
+        timer.start()
     try:
         while len(body) <= limit and (part := response.raw.read1(CHUNK_BYTES, decode_content=True)):
             body += part
@@ -201,9 +207,16 @@ def _read_body(response: requests.Response, request: Request, host: str, deadlin
     except (urllib3.exceptions.HTTPError, OSError, ValueError):
         if not request.status_decides:
             raise
+    finally:
+        timer.cancel()
     if len(body) > limit and not request.status_decides:
         raise ShapeChangedError(f"{host}: the answer is larger than 2 MiB: no usage data is")
     return bytes(body[:limit])
+
+
+def _shut_down(response: requests.Response) -> None:
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # it is closed already
+        response.raw.shutdown()
 
 
 # --- proxies --------------------------------------------------------------------------------------------------------
