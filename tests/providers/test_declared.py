@@ -367,3 +367,15 @@ def test_a_broken_file_reports_itself_and_the_others_go_on(load):
         (failure,) = find(id_).failures
         assert failure.message.startswith(line)
         assert (failure.kind, failure.message.isprintable()) == ("not_signed_in", True)
+
+
+def test_each_broken_file_reports_itself_whatever_its_name(load):
+    paths = ("a/日本.toml", "a/中国.toml", "a/b-c.toml", "a/b_c.toml", "a/b.c.toml", "a/claude.toml")
+    load(("a/good.toml", HEAD.replace("zeta", "file_claude") + REQUEST + WINDOW), *((path, "= 5") for path in paths))
+    assert find("file_claude", ZETA="k").credentials
+    told = [
+        find(id_).failures[0].message.partition(":")[0]
+        for id_, each in registry.PROVIDERS.items()
+        if each.path in paths
+    ]
+    assert sorted(told) == sorted(paths)

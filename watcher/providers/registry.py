@@ -214,8 +214,9 @@ def _get_rule_unit(unit: str) -> Unit:
 
 def _choose_broken_id(path: str, taken: set[str]) -> str:
     """The file's name as an id, as rules may name it; another if a provider has that one."""
-    stem = re.sub(r"[^a-z0-9]+", "_", Path(path).stem.lower()).strip("_")
-    return stem if stem[:1].isalpha() and stem not in taken else f"file_{stem}"
+    stem = re.sub(r"[^a-z0-9]+", "_", Path(path).stem.lower()).strip("_") or "provider"
+    names = (stem, f"file_{stem}", *(f"file_{stem}_{number}" for number in range(2, len(taken) + 2)))
+    return next(name for name in names if name[0].isalpha() and name not in taken)
 
 
 def _make_broken_provider(id_: str, path: str, mistake: str) -> Provider:
