@@ -302,6 +302,14 @@ def test_all_mistakes_are_reported_at_once():
     assert [each.line for each in read_definition(text, "x")[1]] == [7, 12, 11]
 
 
+def test_a_value_that_is_refused_is_not_reported_as_missing_too():
+    window = '[[window]]\nid = 5\nused = { pth = "a" }\n'
+    _, mistakes = read_definition(HEAD + REQUEST + window, "a.toml")
+    assert [each.message for each in mistakes] == [
+        "`id` takes a text, not a whole number", "unknown key `pth`; did you mean `path`?", "`path` is missing",
+    ]  # fmt: skip
+
+
 def test_a_plain_address_of_this_machine_or_one_that_is_allowed_is_no_mistake():
     for url, head in (("http://127.0.0.1:8080/x", HEAD), ("http://zeta.example", HEAD + "insecure = true\n")):
         assert read_definition(head + f'[[request]]\nurl = "{url}"\n' + WINDOW, "x")[1] == []

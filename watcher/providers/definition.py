@@ -147,7 +147,9 @@ class _DefinitionReader:
                 self._check_expression(("request", i, name), getattr(request, name))
 
     def _check_window(self, place: KeyPath, window: WindowEntry, requests: list[str]) -> None:
-        if (window.id is None) == (window.id_from is None):
+        # a value that is refused is reported already, and not in `window`
+        written = {path[2] for path in self._positions.key_spans if path[:2] == place and len(path) > 2}  # noqa: PLR2004
+        if ("id" in written) == ("id_from" in written):
             self.add(place, "write `id`, or `id_from` for a window a row", at_key=True)
         if window.id is not None:
             self._check_id((*place, "id"), window.id)
@@ -156,7 +158,7 @@ class _DefinitionReader:
         if window.request not in requests:
             hint = suggest_word(window.request, requests)
             self.add((*place, "request"), f"no request is called `{window.request}`; {hint}")
-        if not any(getattr(window, name) is not None for name in (*_VALUE_KEYS, "unlimited_if")):
+        if not written & {*_VALUE_KEYS, "unlimited_if"}:
             self.add(place, f"a window without a value: write one of {', '.join(_VALUE_KEYS)}", at_key=True)
         for name in _WINDOW_EXPRESSIONS:
             value = getattr(window, name)
