@@ -54,7 +54,7 @@ class ProviderTable(Struct, forbid_unknown_fields=True):
         if self.base_url is not None:
             check_url(self.base_url, "base_url")
             parts = urlsplit(self.base_url)
-            is_local = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
+            is_local = is_loopback(parts.hostname or "")
             if parts.scheme == "http" and not (is_local or self.insecure):
                 raise ValueError(
                     "`base_url`: http:// sends the login unencrypted to another machine; use https://, or allow it by"

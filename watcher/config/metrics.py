@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, field, structs
 
+from watcher.core.model import is_loopback
 from watcher.core.rules.vocabulary import parse_duration
 from watcher.notifiers.alertmanager import check_duration, check_labels
 from watcher.notifiers.base import check_url
@@ -27,7 +28,6 @@ RESERVED_LABELS = frozenset(
 MIN_TOKEN_LENGTH = 16
 MIN_PUSH_EVERY, MAX_PUSH_EVERY = timedelta(seconds=15), timedelta(minutes=2)
 SALT_FILE_NAME = "metrics.salt"
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 _ADDRESS_PATTERN = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):(?P<port>\d{1,5})")
 
@@ -45,7 +45,7 @@ class PushTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_url(self.url)
         parts = urlsplit(self.url)
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS and not self.insecure:
+        if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not self.insecure:
             raise ValueError("`url` is not encrypted: use https, or set insecure = true")
         valid = "15s to 2m: Prometheus forgets a sample after 5 min"
         check_duration("every", self.every, MIN_PUSH_EVERY, MAX_PUSH_EVERY, valid)
@@ -73,7 +73,7 @@ class MetricsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         found = _ADDRESS_PATTERN.fullmatch(self.listen) if self.listen is not None else None
         if self.listen is not None and (found is None or not int(found["port"]) < 1 << 16):
             raise ValueError('`listen`: write host and port, such as "127.0.0.1:9188"')
-        if self.listen is not None and self.address[0] not in LOOPBACK_HOSTS and self.token is None:
+        if self.listen is not None and not is_loopback(self.address[0]) and self.token is None:
             raise ValueError("`listen` on another host than 127.0.0.1 needs a `token`: other machines can read it")
         path = Path(self.textfile or "/x.prom")
         if path.suffix != ".prom" or not (path.is_absolute() or path.parts[0] == "~"):

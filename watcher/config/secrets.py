@@ -142,7 +142,7 @@ def is_loopback_url(text: str) -> bool:
         host = urlsplit(text).hostname if "://" in text else None
     except ValueError:
         return False
-    return host == "localhost" or is_loopback(host or "")
+    return is_loopback(host or "")
 
 
 def _is_readable_by_others(path: Path) -> bool:

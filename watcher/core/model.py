@@ -187,9 +187,9 @@ CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", 
 
 
 def is_loopback(host: str) -> bool:
-    """Whether that host is this machine by its address; names are not looked up."""
+    """Whether that host is this machine by its address or `localhost`; names are not looked up."""
     try:
-        return ip_address(host).is_loopback
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 

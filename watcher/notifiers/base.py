@@ -26,6 +26,7 @@ from watcher.core.model import (
     Request,
     Response,
     Severity,
+    is_loopback,
     parse_http_date,
 )
 from watcher.errors import ProviderError
@@ -57,8 +58,6 @@ _PERMANENT_HINTS = {
 
 _TEMPORARY_STATUSES = {407, 408, 409, 421, 423, 425, 429}
 """Client errors that pass by themselves or on another network."""
-
-_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 class ChannelSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +100,7 @@ def check_url(value: str, key: str = "url", schemes: tuple[str, ...] = WEB_SCHEM
     if not host or parts.scheme not in schemes or re.search(r"[\s\x00-\x1f\x7f]", value):
         valid = "a web address that begins with https" if schemes == WEB_SCHEMES else f"one of {', '.join(schemes)}"
         raise ValueError(f"`{key}` must be {valid}://")
-    if is_secret and parts.scheme == "http" and host not in _LOOPBACK_HOSTS:
+    if is_secret and parts.scheme == "http" and not is_loopback(host):
         raise ValueError(f"`{key}` must begin with https://: anyone who sees this address can write to the channel")
 
 

@@ -65,7 +65,6 @@ def build_request(message: Message, settings: Settings) -> Mail:
     """One mail to all recipients."""
     security = settings.security or ("tls" if settings.port == SUBMISSIONS_PORT else "starttls")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    is_local = settings.host == "localhost" or is_loopback(settings.host)
     return Mail(
         method="MAIL",
         url=f"{'smtps' if security == 'tls' else 'smtp'}://{host}:{settings.port}",
@@ -73,7 +72,7 @@ def build_request(message: Message, settings: Settings) -> Mail:
         recipients=settings.recipients,
         username=settings.username,
         password=settings.password,
-        allow_plain=settings.insecure or is_local,
+        allow_plain=settings.insecure or is_loopback(settings.host),
         body=encode_mail(message, settings),
         timeout_s=TIMEOUT_S,
     )

@@ -276,7 +276,7 @@ def _refuse_plain_http(request: Request, provider: Provider) -> None:
     """A login never goes to another machine unencrypted, whatever named the address."""
     parts = urlsplit(request.url)
     host = parts.hostname or ""
-    if parts.scheme == "http" and host != "localhost" and not is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise BlockedError(
             f"{host}: http:// would send the login unencrypted; use https://,"
             f" or allow it by insecure = true under [providers.{provider.id}]"

@@ -21,7 +21,7 @@ from msgspec import structs
 
 from watcher import __version__
 from watcher.config.metrics import MetricsTable, PushTable
-from watcher.core.model import DeliveryOutcome, Request, Response
+from watcher.core.model import DeliveryOutcome, Request, Response, is_loopback
 from watcher.errors import ProviderError
 from watcher.notifiers.base import Send, format_status, interpret_response
 from watcher.prometheus.metrics import (
@@ -45,7 +45,6 @@ BACKLOG = 4
 MAX_PUSH_DELAY = timedelta(minutes=5)
 PUSH_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 2.0  # of the last push, for which the end of the daemon waits
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]", "::1")
 _PUSH_JOB = "metrics push"
 
 
@@ -161,7 +160,8 @@ class Exporter:
         """Whether a request names this machine, and not a page's own host that resolves to it (DNS rebinding)."""
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         # A request to another machine's name carries a token, which a page does not have.
-        return name.lower() in (*LOOPBACK_NAMES, self._settings.address[0]) or self._settings.token is not None
+        is_own = is_loopback(name.lower().strip("[]")) or name.lower() == self._settings.address[0]
+        return is_own or self._settings.token is not None
 
     def _is_authorized(self, authorization: str) -> bool:
         token = self._settings.token

@@ -243,7 +243,7 @@ def find_address_problem(url: str, *, insecure: bool) -> str:
         return "is no address: write https://HOST/PATH"
     if parts.username or parts.password:
         return "holds a login: name its place in `token`"
-    if parts.scheme == "http" and not insecure and host != "localhost" and not is_loopback(host):
+    if parts.scheme == "http" and not insecure and not is_loopback(host):
         return "http:// sends the login unencrypted; use https://, or allow it by `insecure = true`"
     return ""
 

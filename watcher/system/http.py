@@ -126,7 +126,7 @@ def send_request(
         host = urlsplit(request.url).hostname or "?"
     except ValueError:
         raise OfflineError("not an address that can be asked: look at base_url") from None
-    if request.allow_self_signed and not is_loopback(host):
+    if request.allow_self_signed and (host == "localhost" or not is_loopback(host)):  # an address, not a name
         raise BlockedError(f"{host} is not this machine: an unknown certificate is accepted from loopback only")
     deadline_s, proxy = clock.monotonic_s() + request.timeout_s, ""
     try:
@@ -226,7 +226,7 @@ def _find_proxy(url: str, network: NetworkSettings) -> str:
     """The proxy for this address; empty: none."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if host == "localhost" or is_loopback(host):
+    if is_loopback(host):
         return ""
     if should_bypass_proxies(url, no_proxy=network.no_proxy):
         return ""
