@@ -11,6 +11,7 @@ from msgspec import structs
 
 from tests.core.samples import NOW, H, M, of, reading, routing, rule, transition
 from tests.receiver import receiver
+from watcher import notifiers
 from watcher.core.model import CommandResult, Delivery, DeliveryOutcome, DeliveryState, Severity, StoppedChannel
 from watcher.core.routing.messages import compose_notice
 from watcher.core.routing.planner import plan_deliveries, plan_release
@@ -81,8 +82,12 @@ class Sender:
             if begun.channel == "desktop":
                 outcome = DeliveryOutcome(delivered=True, detail="shown")
                 where = Channel(name="desktop", type="desktop", settings=None)
+            elif where is None:
+                outcome = DeliveryOutcome(
+                    delivered=False, detail="the channel is no longer in the config", permanent=True
+                )
             else:
-                outcome = dispatcher.attempt_delivery(begun, where, send=self.send, run=self.run)
+                outcome = notifiers.send_message(begun.message, where, send=self.send, run=self.run)
             self.times.append(self.now)
             settled = dispatcher.apply_outcome(
                 begun, outcome, where, self.routing, self.now, jitter=0.0, stopped_channels=self.stopped()
@@ -399,7 +404,7 @@ def test_a_receiver_that_is_down_for_two_days_gets_few_attempts_and_no_flood_at_
 def test_a_command_that_is_not_there_is_a_refusal():
     where = channel("command", argv=["/nonexistent/program"])
     gone = CommandResult(exit_code=None, stderr="/nonexistent/program: not found")
-    outcome = dispatcher.attempt_delivery(row(1), where, send=None, run=lambda _command: gone)
+    outcome = notifiers.send_message(row(1).message, where, send=None, run=lambda _command: gone)
     assert outcome.permanent
     assert "check the channel's argv" in outcome.detail
 
@@ -408,7 +413,7 @@ def test_an_attempt_never_raises():
     def broken(_request):
         raise RuntimeError("https://hooks.example.com/secret")
 
-    outcome = dispatcher.attempt_delivery(row(1), channel(url="https://example.com/x"), send=broken, run=None)
+    outcome = notifiers.send_message(row(1).message, channel(url="https://example.com/x"), send=broken, run=None)
     assert outcome.delivered is not True
     assert "secret" not in outcome.detail
 

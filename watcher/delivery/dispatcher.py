@@ -1,6 +1,6 @@
 """Sends due deliveries of the outbox: one attempt at a time for each channel, saved before and after.
 
-The dispatcher saves what `prepare_attempt` returns, runs `attempt_delivery` in a thread of its own, and saves what
+The dispatcher saves what `prepare_attempt` returns, sends the message in a thread of its own, and saves what
 `apply_outcome` returns. After a crash in between, the delivery is still in the outbox, marked as begun, and is sent
 again with the same key: delivery is at least once.
 """
@@ -19,7 +19,7 @@ from watcher.core.routing import messages, planner, retry
 from watcher.core.routing.muting import MutingContext, find_quiet_hours_mute
 from watcher.core.routing.outbox_changes import Routing, create_delivery
 from watcher.core.rules.rule import Rule
-from watcher.notifiers import Channel, OnAction, Run, Send
+from watcher.notifiers import Channel, OnAction
 from watcher.storage.outbox import Outbox
 from watcher.storage.store import Store
 from watcher.system.environment import Environment
@@ -77,15 +77,6 @@ def prepare_attempt(delivery: Delivery, rules: Mapping[str, Rule], routing: Rout
     return structs.replace(delivery, in_doubt=True, was_in_doubt=delivery.in_doubt, attempted_at=now)
 
 
-def attempt_delivery(
-    delivery: Delivery, channel: Channel | None, *, send: Send, run: Run, on_action: OnAction | None = None
-) -> DeliveryOutcome:
-    """Try once, over the network or by a program. Never raises. `channel` is None if it is no longer configured."""
-    if channel is None:
-        return DeliveryOutcome(delivered=False, detail="the channel is no longer in the config", permanent=True)
-    return notifiers.send_message(delivery.message, channel, send=send, run=run, on_action=on_action)
-
-
 def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
     delivery: Delivery,
     outcome: DeliveryOutcome,
@@ -100,7 +91,7 @@ def apply_outcome(  # noqa: PLR0913 - an attempt has this many sides
 
     Args:
         delivery: as `prepare_attempt` returned it.
-        outcome: what `attempt_delivery` returned.
+        outcome: of the attempt.
         channel: the channel of the attempt; None if it is no longer configured.
         routing: the channels for the notice of a stop.
         now: the end of the attempt.
@@ -287,9 +278,10 @@ class Dispatcher:
         def attempt() -> DeliveryOutcome:
             if error is not None:
                 return DeliveryOutcome(delivered=False, detail=error)
-            return attempt_delivery(
-                begun, channel, send=environment.send, run=environment.run, on_action=self.on_action
-            )
+            if channel is None:
+                return DeliveryOutcome(delivered=False, detail="the channel is no longer in the config", permanent=True)
+            send, run = environment.send, environment.run
+            return notifiers.send_message(begun.message, channel, send=send, run=run, on_action=self.on_action)
 
         self._work_queue.run_in_thread(attempt, lambda outcome: self._on_attempt_done(begun, channel, outcome))
 
