@@ -68,7 +68,7 @@ class Exporter:
         self._scheduler, self._work_queue = scheduler, work_queue
         self._samples: list[Sample] = []
         self._pushed: set[tuple[str, Labels]] = set()
-        self._push_failures = 0
+        self._push_delay = timedelta(0)  # after the next failure
         self._listener = self._listen() if settings.listen else None
         if settings.push is not None:
             # spread over the interval by the machine, so that many machines do not push at once
@@ -97,6 +97,7 @@ class Exporter:
         if self._settings.push is not None and self._pushed:
             body = encode_remote_write([], sorted(self._pushed), self._environment.clock.now())
             send_push(self._settings.push, body, self._environment.send, STOP_TIMEOUT_S)
+        self._settings = structs.replace(self._settings, push=None)  # also for a push in flight
 
     def _set_problem(self, export: str, problem: str) -> None:
         """Record a problem of an export (listen, textfile, push), and log a new one. Empty: there is none."""
@@ -178,18 +179,22 @@ class Exporter:
         present = {(each.name, each.labels) for each in samples}
         body = encode_remote_write(samples, sorted(self._pushed - present), now)
         self._work_queue.run_in_thread(
-            lambda: send_push(push, body, self._environment.send), partial(self._on_pushed, push, present)
+            lambda: send_push(push, body, self._environment.send), partial(self._on_pushed, present)
         )
 
-    def _on_pushed(self, push: PushTable, present: set[tuple[str, Labels]], result: DeliveryOutcome) -> None:
-        self._push_failures = 0 if result.delivered else self._push_failures + 1
-        self._pushed = present if result.delivered else self._pushed
+    def _on_pushed(self, present: set[tuple[str, Labels]], result: DeliveryOutcome) -> None:
+        push = self._settings.push
+        if push is None:
+            return
         self._set_problem("push", result.detail)
         if result.permanent:
             return
         delay = push.interval
-        if self._push_failures:
-            delay = min(delay * 2 ** (self._push_failures - 1), MAX_PUSH_DELAY)
+        if result.delivered:
+            self._pushed, self._push_delay = present, timedelta(0)
+        else:
+            delay = max(delay, self._push_delay)
+            self._push_delay = min(2 * delay, MAX_PUSH_DELAY)
             delay *= 1 + 0.1 * self._environment.jitter()
         self._scheduler.schedule_after(_PUSH_JOB, max(delay, result.retry_after or timedelta(0)), self._push)
 
