@@ -4,7 +4,7 @@ The outbox is not used. Posted alerts are stored, so that whatever ends one (a r
 posted as resolved, also after a restart. An Alertmanager that restarts gets all alerts again within `resend`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -71,6 +71,7 @@ class ShownAlert(Struct, frozen=True, kw_only=True):
     series: Series
     is_over: bool = False
     is_paused: bool = False  # the readings are too old to post it
+    is_muting: bool = False  # it inhibits lower levels of the same alert
     lasts_until: datetime  # when it ends at an Alertmanager that does not receive its resolution
 
     @property
@@ -163,7 +164,8 @@ class AlertmanagerMirrors:
         accepted = [each for each in shown if each.alert.identity not in self._refused.get(key, ())]
         if not accepted:
             return
-        alerts, muting = [each.alert for each in accepted], list_muting_alerts(accepted)
+        alerts = [each.alert for each in accepted]
+        muting = [each.alert for each in accepted if each.is_muting and not each.is_over]
         self._in_flight.add(key)
         self._work_queue.run_in_thread(
             lambda: post_alerts(url, alerts, settings, send, muting=muting), partial(self._on_posted, channel, url)
@@ -291,9 +293,9 @@ class AlertCollector:
         ends_at = compute_ends_at(self._now, None if about_silence else state.boundary_at, self._settings)
         account = self._label_account(*state.account_key)
         is_doubtful = self._is_muted_offline(state) if about_silence else has_reset_unread(state, self._now)
-        for event, severity in list_reached_levels(rule, alert):
-            if self._channel.name not in self._routing.find_channels(rule, severity):
-                continue
+        name, routing = self._channel.name, self._routing
+        levels = [each for each in list_reached_levels(rule, alert) if name in routing.find_channels(rule, each[1])]
+        for event, severity in levels:
             reason = "above" if event is AlertEvent.FIRING else "escalated"
             leveled = structs.replace(alert, severity=severity)
             change = AlertChange(event=event, reason=reason, at=self._now, alert=leveled)
@@ -307,7 +309,10 @@ class AlertCollector:
                 ends_at=ends_at,
                 sends_resolved=AlertEvent.RESOLVED in rule.on,
             )
-            shown = ShownAlert(alert=posted, rule=rule.name, series=state.series, lasts_until=ends_at)
+            is_muting = len(levels) > 1 and severity is levels[-1][1]
+            shown = ShownAlert(
+                alert=posted, rule=rule.name, series=state.series, is_muting=is_muting, lasts_until=ends_at
+            )
             yield shown, is_doubtful
 
     def _list_exhausted(self, state: SeriesState) -> list[SeriesMetrics]:
@@ -333,16 +338,6 @@ def list_reached_levels(rule: Rule, alert: AlertState) -> list[tuple[AlertEvent,
     reached = [(AlertEvent.FIRING, first)]
     reached += [(AlertEvent.ESCALATED, severity) for severity in later if severity.rank > first.rank]
     return [(event, severity) for event, severity in reached if event in rule.on]
-
-
-def list_muting_alerts(shown: Iterable[ShownAlert]) -> list[Alert]:
-    """The highest level of each alert that fires with several."""
-    levels: dict[tuple[str, Series], list[Alert]] = {}
-    for each in shown:
-        if not each.is_over:
-            levels.setdefault((each.rule, each.series), []).append(each.alert)
-    several = [each for each in levels.values() if len(each) > 1]
-    return [max(each, key=lambda alert: Severity(alert.labels["severity"]).rank) for each in several]
 
 
 def has_reset_unread(state: SeriesState, now: datetime) -> bool:
