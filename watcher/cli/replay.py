@@ -15,7 +15,6 @@ from watcher.core.formatting import format_percent
 from watcher.core.model import AlertEvent, PollResult, Series, Transition
 from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import sanitize_for_terminal
-from watcher.core.rules.rule import Rule
 from watcher.errors import UsageError
 from watcher.system import clock
 
@@ -34,7 +33,8 @@ def replay_command(*, rules: str, readings: str | None, since: str | None, as_js
     """
     if (readings is None) == (since is None):
         raise UsageError("give either a file of readings or --since: `watcher replay rules.toml readings.jsonl`")
-    loaded = _load_rules(rules)
+    load_own_providers()
+    loaded = loader.parse_rules(read_rule_file(rules), rules, is_config=True)  # it may be a whole `config.toml`
     now = None if since is None else clock.utc_now()
     format_series: Callable[[Series], str] = _format_series
     if now is None:
@@ -87,12 +87,6 @@ def _format_transition(transition: Transition, series: str) -> str:
         f"({transition.reason})",
     ]
     return "  ".join(parts)
-
-
-def _load_rules(path: str) -> tuple[Rule, ...]:
-    """Of one file, which may be a whole `config.toml`."""
-    load_own_providers()
-    return loader.parse_rules(read_rule_file(path), path, is_config=True)
 
 
 def load_results_from_file(path: str) -> list[PollResult]:
