@@ -36,7 +36,6 @@ from watcher.system import clock
 from watcher.system.process import open_in_browser
 
 _MIN_SPAN = timedelta(hours=6)
-_MAX_OPEN_RESETS = 8  # more would push everything else off the screen
 _NUMERIC_HEADERS = {"spent", "left unused", "used"}
 
 
@@ -172,20 +171,17 @@ def render_window(track: Track, window: WindowStatus | None, time_range: TimeRan
     if count:
         which = "the reset" if count == 1 else f"each of {count} resets"
         rows = [_format_reset(period, time_range) for period in reversed(history.periods)]
-        table = _render_table(("reset", "spent", "left unused", "last read before it"), rows)
-        is_open = "" if count <= _MAX_OPEN_RESETS else None
-        parts.append(element("details", element("summary", f"Spent before {which}"), table, open=is_open))
+        table = _render_table(("reset", "spent", "left unused"), rows)
+        parts.append(element("details", element("summary", f"Spent before {which}"), table))
     return element("article", *parts)
 
 
 def _format_reset(period: WindowPeriod, time_range: TimeRange) -> tuple[str, ...]:
-    spent, read_at = period.used_percent, period.read_at
-    age = None if read_at is None else period.ended_at - read_at
+    spent = period.used_percent
     return (
         format_timestamp(period.ended_at, time_range.tz) + (", early" if period.ended_early else ""),
         "unknown" if spent is None else formatting.format_percent(spent),
         "unknown" if spent is None else formatting.format_percent(max(FULL_PERCENT - spent, 0.0)),
-        "" if age is None else f"{formatting.format_duration(age)} before" if age > timedelta(0) else "at that moment",
     )
 
 

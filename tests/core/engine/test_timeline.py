@@ -155,5 +155,5 @@ def test_the_interval_is_the_median_gap():
 
 
 def test_the_mean_of_unknown_values_is_unknown():
-    turn = timeline.WindowPeriod(ended_at=NOW, used_percent=None, read_at=None, ended_early=False)
+    turn = timeline.WindowPeriod(ended_at=NOW, used_percent=None, ended_early=False)
     assert timeline.mean_used_percent([turn]) is None

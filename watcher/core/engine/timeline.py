@@ -42,7 +42,6 @@ class WindowPeriod(Struct, frozen=True, kw_only=True):
 
     ended_at: datetime  # as far as is known
     used_percent: float | None  # last believed
-    read_at: datetime | None  # of `used_percent`: use after it is unknown
     ended_early: bool  # well before its own date
 
 
@@ -122,7 +121,6 @@ def _make_window_period(before: SeriesState, after: SeriesState, at: datetime) -
     return WindowPeriod(
         ended_at=ended_at,
         used_percent=None if before.reading is None else get_used_percent(before.reading),
-        read_at=before.read_at,
         ended_early=before.boundary_at is not None
         and before.boundary_at - ended_at > reset_detection.CLOCK_SKEW_TOLERANCE,
     )
