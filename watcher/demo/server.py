@@ -148,7 +148,7 @@ class Server:
                 asked = ReceivedRequest(method=self.command, path=path, query=query, headers=headers, body=body)
                 _send_reply(self, reply(asked), closing)
 
-            do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _serve  # noqa: N815 - the names that the library calls
+            do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names that the library calls
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
                 """Print nothing: the terminal belongs to the demonstration."""
@@ -184,8 +184,6 @@ def _send_reply(handler: BaseHTTPRequestHandler, reply: Reply, closing: threadin
         handler.send_header(name, text)
     handler.send_header("content-length", str(len(reply.body)))
     handler.end_headers()
-    if handler.command == "HEAD":
-        return
     if reply.truncate_body:
         handler.wfile.write(reply.body[: len(reply.body) // 2])
         handler.close_connection = True
