@@ -287,7 +287,7 @@ class World:
         config = loader.load_config(self.paths, lambda text: text, self.home)
         logins = AccountRegistry(store)
         known = logins.get_known_keys(claude.ID)
-        found = fetch.find_logins(claude.PROVIDER, host_info, config.providers[claude.ID].overrides, known_keys=known)
+        found = fetch.find_logins(claude.PROVIDER, host_info, config.providers[claude.ID], known_keys=known)
         logins.record_credentials(claude.ID, found.credentials, now)
         logins.settle(claude.ID, config, now)
         for snapshot in statusline.read_news(store, logins.list_logins(claude.ID, now), self.home) or ():

@@ -96,7 +96,9 @@ def build_config_document(effective_config: Config) -> dict[str, Any]:
         "providers": {
             name: _build_provider_table(settings)
             for name, settings in effective_config.providers.items()
-            if PROVIDERS[name].is_common or settings.enabled is not None or settings.overrides != Overrides()
+            if PROVIDERS[name].is_common
+            or settings.enabled is not None
+            or any(getattr(settings, key) for key in Overrides.__struct_fields__)
         },
         "channels": {
             name: _build_channel_table(channel, effective_config) for name, channel in effective_config.channels.items()
@@ -127,17 +129,14 @@ def _format_every(every: timedelta) -> str:
 
 
 def _build_provider_table(settings: ProviderSettings) -> dict[str, Any]:
-    overrides = msgspec.structs.asdict(settings.overrides)
-    paths = settings.overrides.credentials
-    overrides["credentials"] = list(paths) if len(paths) > 1 else settings.overrides.login_path
-    if overrides.get("token") is not None:
-        overrides["token"] = MASK
+    overrides = {key: getattr(settings, key) for key in Overrides.__struct_fields__}
     return {
         "enabled": settings.enabled,
         "every": _format_every(settings.pace.every),
-        "base_url": settings.base_url,
         "insecure": settings.insecure or None,
         **overrides,
+        "credentials": list(settings.credentials) if len(settings.credentials) > 1 else settings.login_path,
+        "token": settings.token and MASK,
     }
 
 

@@ -75,7 +75,7 @@ def describe_login(provider: Provider, settings: ProviderSettings, host_info: Ho
     """Whether a provider is polled, and why: its logins and where they are, or what to do."""
     if settings.enabled is False:
         return False, "switched off in the config"
-    found = fetch.find_logins(provider, host_info, settings.overrides)
+    found = fetch.find_logins(provider, host_info, settings)
     if found.credentials:
         places = (
             f"{each.source_name} ({', '.join(filter(None, (each.account_name, each.path)))})"
@@ -234,7 +234,7 @@ def _poll(provider: Provider, answers: list[Response]) -> Snapshot | PollFailure
     """One real poll of the first login."""
     settings = load_effective_config(with_secrets=True).providers.get(provider.id)
     surroundings, host_info = environment.create_environment(), environment.read_host_info()
-    found = fetch.find_logins(provider, host_info, None if settings is None else settings.overrides)
+    found = fetch.find_logins(provider, host_info, settings)
     if not found.credentials:
         failure = found.failures[0] if found.failures else None
         message = f"{provider.name}: no login found; {provider.sign_in_hint}"

@@ -19,6 +19,7 @@ from watcher.core.rules.diagnostics import (
     create_diagnostic,
 )
 from watcher.notifiers.base import SettingError, check_header, check_url
+from watcher.providers import Overrides
 from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
@@ -35,20 +36,13 @@ class PollTable(Struct, forbid_unknown_fields=True):
     hints: bool = True
 
 
-class ProviderTable(Struct, forbid_unknown_fields=True):
+class ProviderTable(Overrides, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider."""
 
-    enabled: bool | None = None
+    enabled: bool | None = None  # None: if a login is found
     every: str | None = None
-    base_url: str | None = None
-    credentials: str | list[str] | None = None
-    token: str | None = None
-    database: str | None = None
-    accounts: str | None = None
     source: Literal["cache", "server", "auto"] | None = None
-    user_agent: str | None = None
-    reset_credits: bool | None = None
-    insecure: bool = False
+    insecure: bool = False  # its requests may go to another machine without TLS
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
@@ -62,13 +56,8 @@ class ProviderTable(Struct, forbid_unknown_fields=True):
                 )
         if self.user_agent is not None:
             check_header(self.user_agent, "user_agent")
-        if self.credentials is not None and not all(path.strip() for path in self.credential_paths or [""]):
+        if not all(path.strip() for path in self.credentials):
             raise ValueError('`credentials`: write a path, or a list such as ["~/.claude"]')
-
-    @property
-    def credential_paths(self) -> list[str]:
-        """The paths of `credentials`, which may be one."""
-        return [self.credentials] if isinstance(self.credentials, str) else self.credentials or []
 
 
 class NetworkTable(Struct, forbid_unknown_fields=True):

@@ -82,6 +82,8 @@ def build_config_schema() -> dict[str, Any]:
     channels = [_make_channel_schema(kind) for kind in NOTIFIERS]
     keys["channels"] = {"type": "object", "additionalProperties": {"oneOf": channels}}
     keys["rule"] = {"type": "array", "items": rule}
+    texts = {"type": "array", "items": {"type": "string"}}
+    parts["ProviderTable"]["properties"]["credentials"] = {"anyOf": [{"type": "string"}, texts]}
     for path, about in DESCRIPTIONS.items():
         table, _, key = path.partition(".")
         described = parts[f"{table.capitalize()}Table"]["properties"][key] if key else keys[table]

@@ -33,7 +33,6 @@ from watcher.core.rules.time_intervals import check_time_zone, parse_quiet_hours
 from watcher.core.rules.vocabulary import parse_duration
 from watcher.errors import ConfigError
 from watcher.notifiers import NOTIFIERS, Channel, Notifier
-from watcher.providers import Overrides
 from watcher.providers.registry import PROVIDERS, load_files
 from watcher.system.clock import LocalZone
 from watcher.system.paths import (
@@ -51,14 +50,10 @@ ConfigFingerprint = tuple[tuple[str, int, int, int], ...]
 T = TypeVar("T")
 
 
-class ProviderSettings(Struct, frozen=True, kw_only=True):
-    """How one provider is polled."""
+class ProviderSettings(ProviderTable, frozen=True, kw_only=True):
+    """How one provider is polled: its table with secrets and paths resolved."""
 
-    enabled: bool | None  # None: if a login is found
     pace: Pace
-    base_url: str | None
-    overrides: Overrides
-    insecure: bool = False  # its requests may go to another machine without TLS
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -183,6 +178,8 @@ class _ConfigLoader:
 
     def _read_provider(self, provider: str, raw: Any, default_every: timedelta | None) -> ProviderSettings:
         facts, key_path = PROVIDERS[provider], ("providers", provider)
+        if isinstance(raw, dict) and isinstance(raw.get("credentials"), str):
+            raw["credentials"] = [raw["credentials"]]
         table = self._file.convert_table(raw, ProviderTable, key_path) or ProviderTable()
         every = self._parse((*key_path, "every"), table.every, _parse_interval) or default_every
         floor = facts.pace.floor
@@ -190,22 +187,15 @@ class _ConfigLoader:
             self._secrets.collect_url_password((*key_path, "base_url"), table.base_url)
             # the minimum interval spares the vendor's servers, not the user's own
             floor = min(floor, every or facts.pace.every)
-        return ProviderSettings(
-            enabled=table.enabled,
-            pace=make_pace(floor, facts.pace.every, facts.pace.ceiling, every),
-            base_url=table.base_url,
-            insecure=table.insecure or facts.insecure,
-            overrides=Overrides(
-                credentials=tuple(str(expand_home(path, self._home)) for path in table.credential_paths),
-                token=self._secrets.resolve_secret((*key_path, "token"), table.token),
-                database=self._expand_path(table.database),
-                accounts=self._expand_path(table.accounts),
-                base_url=table.base_url,
-                source=table.source,
-                user_agent=table.user_agent,
-                reset_credits=table.reset_credits,
-            ),
-        )
+        resolved = {
+            "insecure": table.insecure or facts.insecure,
+            "credentials": tuple(str(expand_home(path, self._home)) for path in table.credentials),
+            "token": self._secrets.resolve_secret((*key_path, "token"), table.token),
+            "database": self._expand_path(table.database),
+            "accounts": self._expand_path(table.accounts),
+        }
+        pace = make_pace(floor, facts.pace.every, facts.pace.ceiling, every)
+        return ProviderSettings(**structs.asdict(table) | resolved, pace=pace)
 
     def _expand_path(self, text: str | None) -> str | None:
         return None if text is None else str(expand_home(text, self._home))

@@ -38,7 +38,7 @@ def build_context(environment: Environment, redactor: Redactor) -> DoctorContext
         name: fetch.find_logins(
             provider,
             host_info,
-            Overrides() if config is None else config.providers[name].overrides,
+            Overrides() if config is None else config.providers[name],
             now=environment.clock.now,
         )
         for name, provider in PROVIDERS.items()

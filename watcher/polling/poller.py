@@ -109,7 +109,7 @@ class Poller:
     # --- one cycle --------------------------------------------------------------------------------------------------
 
     def _make_login_search(self, provider: str) -> Callable[[HostInfo], fetch.FoundLogins]:
-        overrides, keys = self._config.providers[provider].overrides, self._account_registry.get_known_keys(provider)
+        overrides, keys = self._config.providers[provider], self._account_registry.get_known_keys(provider)
         return partial(fetch.find_logins, PROVIDERS[provider], overrides=overrides, known_keys=keys)
 
     def _on_logins_found(self, provider: str, cycle: PollCycle, found: fetch.FoundLogins) -> None:
