@@ -68,9 +68,6 @@ SYSTEM_CA_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
-# OpenSSL's X509_V_ERR_..., Windows' CERT_E_..., macOS' errSec...: `truststore` gives those of the system
-DATE_ERRORS = frozenset({9, 10, 0x800B0101, -67818, -67819})  # expired, not yet valid
-NAME_ERRORS = frozenset({62, 64, 0x800B010F, -67602})  # another host name, another address
 
 ERROR_MAPPING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError], str], ...] = (
     # the first row with a type among an error's causes counts: the order matters
@@ -91,11 +88,6 @@ ERROR_MAPPING: tuple[tuple[tuple[type[BaseException], ...], type[ProviderError],
         (exceptions.InvalidHeader, UnicodeError),
         NotSignedInError,
         "a header holds what cannot be sent: look at the token",
-    ),
-    (
-        (exceptions.InvalidSchema, exceptions.InvalidURL, exceptions.MissingSchema),
-        OfflineError,
-        "not an address that can be asked: look at base_url",
     ),
     ((http.client.RemoteDisconnected, ConnectionError), OfflineError, "the connection broke: it is asked again later"),
     (
@@ -370,16 +362,16 @@ def _make_unverified_context() -> ssl.SSLContext:
 
 
 def _explain_certificate(causes: list[BaseException], url: str, host: str, proxy: str) -> BlockedError:
-    """Whose certificate it is, who signed it, and what to set."""
+    """Whose certificate it is, who signed it, what the system's own check says, and what to set."""
     failure = next(cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError))
     issuer = _find_issuer(url, proxy)
     signed = f", signed by {issuer}," if issuer else ""
-    if failure.verify_code in DATE_ERRORS:
-        return BlockedError(f"{host}: its certificate{signed} is not valid today: look at the clock of this machine")
-    if failure.verify_code in NAME_ERRORS:
-        return BlockedError(f"{host}: its certificate{signed} is for another name: look for a network login page")
+    reason = clean_text(failure.verify_message)
     cure = "if your network inspects connections, set `ca_bundle` under [network] to the file with its authority"
-    return BlockedError(f"{host}: its certificate{signed} is not trusted: {cure}, else look for a login page")
+    return BlockedError(
+        f"{host}: its certificate{signed} is not trusted ({reason}): {cure}, else look at this machine's clock, or for"
+        " a login page"
+    )
 
 
 class _PresentedError(Exception):
