@@ -13,7 +13,6 @@ from watcher.core.rules import loader
 from watcher.core.rules.diagnostics import (
     Diagnostic,
     KeyPath,
-    TextSpan,
     TomlPositions,
     convert_table,
     create_diagnostic,
@@ -142,14 +141,16 @@ class ConfigFile:
     Attributes:
         path: as messages name it.
         text: of the file; empty if it cannot be read.
+        is_invalid: it is no TOML, so that nothing in it is known.
         problems: in the order in which they are found, also by the loader.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self.text = ""
+        self.is_invalid = False
         self.problems: list[Diagnostic] = []
-        self._positions: TomlPositions | None = None
+        self._positions = TomlPositions("")
 
     def read(self) -> ConfigDocument:
         """The whole file, less its mistakes, which are in `problems`."""
@@ -159,14 +160,10 @@ class ConfigFile:
         self.text = text
         found = loader.parse_toml_document(text, self.path)
         if isinstance(found, Diagnostic):
+            self.is_invalid = True
             return ConfigDocument()  # the loader of rules reads the same text and reports it
         raw, self._positions = found
         return self.convert_table(raw, ConfigDocument) or ConfigDocument()
-
-    @property
-    def is_invalid(self) -> bool:
-        """Whether the text is no TOML, so that nothing in it is known."""
-        return bool(self.text) and self._positions is None
 
     def convert_table(self, raw: Any, kind: type[T], key_path: KeyPath = ()) -> T | None:
         """`raw` as a record of that kind, without what is refused, which is a problem; None if that leaves none."""
@@ -183,9 +180,7 @@ class ConfigFile:
         self, key_path: KeyPath, message: str, *, at_key: bool = False, span: tuple[int, int] | None = None
     ) -> None:
         """Add a problem of the value at `key_path`, of its key, or of a part of its text."""
-        if self._positions is None:
-            place = TextSpan(0, 1)
-        elif span is not None:
+        if span is not None:
             place = self._positions.find_in_value(key_path, *span)
         else:
             place = self._positions.find_key(key_path) if at_key else self._positions.find_value(key_path)

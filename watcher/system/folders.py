@@ -37,15 +37,10 @@ def find_state_dir(env: Mapping[str, str], home: str, platform: str = sys.platfo
 def _find_folder(env: Mapping[str, str], home: str, own_name: str, base_name: str, default: str) -> str:
     """The folder that `own_name` names, else ours in that of `base_name`, else ours in the default below the home."""
     if own := env.get(own_name):
-        return _make_absolute(own, home)
+        return os.path.join(os.getcwd(), expand_home(own, home))
     base = env.get(base_name, "")
     # the specification of XDG: a relative path is invalid and must be ignored
     return os.path.join(base if os.path.isabs(base) else os.path.join(home, *default.split("/")), APP_NAME)
-
-
-def _make_absolute(text: str, home: str) -> str:
-    path = expand_home(text, home)
-    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def expand_home(text: str, home: str) -> str:

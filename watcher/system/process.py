@@ -153,10 +153,9 @@ def _wait_timed_out(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
 def _terminate(process: subprocess.Popen[bytes]) -> None:
     """Send TERM and, after the grace period, KILL to the process group, with a script's children."""
     _send_signal(process, force=False)
-    still_there = _wait_timed_out(process, GRACE_S)
+    _wait_timed_out(process, GRACE_S)
     _send_signal(process, force=True)  # even if the program has ended: its children may not have
-    if still_there:
-        _wait_timed_out(process, GRACE_S)
+    _wait_timed_out(process, GRACE_S)
 
 
 def _send_signal(process: subprocess.Popen[bytes], *, force: bool) -> None:
