@@ -241,7 +241,7 @@ def test_fire_escalate_and_resolve_are_one_notification_each_and_nothing_secret_
     for member in team.members:
         assert f"team: {member.url[7:]} answered 200 OK" in text
     report = machine.call("doctor")
-    assert report.count("Alertmanager 0.2") == 2
+    assert report.count(", version 0.2") == 2
     assert report.count("is ready") == 2
     team.usage(3, 540 * M)
     machine.poll()
