@@ -20,7 +20,10 @@ from watcher.notifiers import base
 if TYPE_CHECKING:
     from watcher.notifiers.desktop.dbus_connection import BusConnection
 
-_USER_RUNTIME_FOLDER = "" if sys.platform == "win32" else f"/run/user/{os.getuid()}"  # systemd's
+if sys.platform == "win32":
+    _USER_RUNTIME_FOLDER = ""
+else:
+    _USER_RUNTIME_FOLDER = f"/run/user/{os.getuid()}"  # systemd's
 _URGENCIES = ("low", "normal", "critical")
 
 
