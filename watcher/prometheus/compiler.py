@@ -315,6 +315,7 @@ class _RuleCompiler:
             return self._compare_boolean(expression, expected=wanted)
         if not isinstance(expression, Comparison):
             raise RefusedError("this has no equal in Prometheus", text=str(expression))
+        _check_products(expression)
         left, operator, right = expression.left, expression.operator, expression.right
         if is_constant(left):
             left, operator, right = right, MIRRORED_OPERATORS[operator], left
@@ -343,16 +344,8 @@ class _RuleCompiler:
         if value is None:
             return None
         literals = [each for each in walk_expression(expression) if isinstance(each, Literal)]
-        self._check_products(expression)
         is_percent = any(each.unit is Unit.PERCENT for each in literals)
         return float(value) / 100 if is_percent else float(value)
-
-    def _check_products(self, expression: Expression) -> None:
-        for each in walk_expression(expression):
-            if isinstance(each, Arithmetic) and each.operator in ("*", "/"):
-                sides = (each.left, each.right)
-                if any(isinstance(side, Literal) and side.unit is Unit.PERCENT for side in sides):
-                    raise RefusedError("a product with a percent is not carried over; write its result", text=str(each))
 
     def _value(self, expression: Expression, selector: Selector, *, money: bool) -> str:
         """The value as a vector with the labels of the series, or a number; a percent is a ratio."""
@@ -365,7 +358,6 @@ class _RuleCompiler:
             case Negative(operand):
                 return f"(-{self._value(operand, selector, money=money)})"
             case Arithmetic(left, operator, right):
-                self._check_products(expression)
                 sides = [self._value(side, selector, money=money) for side in (left, right)]
                 divisor = f"({sides[1]} != 0)" if operator == "/" and not is_constant(right) else sides[1]
                 return f"({sides[0]} {operator} {divisor})"
@@ -400,6 +392,14 @@ class _RuleCompiler:
         if field not in formulas:
             raise RefusedError(f"`{field}` is not exported", text=str(reference))
         return formulas[field]
+
+
+def _check_products(expression: Expression) -> None:
+    for each in walk_expression(expression):
+        if isinstance(each, Arithmetic) and each.operator in ("*", "/"):
+            sides = (each.left, each.right)
+            if any(isinstance(side, Literal) and side.unit is Unit.PERCENT for side in sides):
+                raise RefusedError("a product with a percent is not carried over; write its result", text=str(each))
 
 
 def format_matchers(selector: Selector, further: str = "") -> str:
