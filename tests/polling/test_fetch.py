@@ -2,6 +2,7 @@ import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,19 @@ def test_the_answer_may_name_the_account_but_never_key_it():
     assert (snapshot.account, snapshot.account_name) == ("", "me@example.com")
 
 
+@pytest.mark.parametrize("token", ["000000", 'say "hunter2"', "2026-01"])
+def test_a_token_of_any_letters_is_removed_and_costs_no_number_and_no_time(token):
+    def counting(_credential, _now, _kept):
+        answer = yield Request(url=URL)
+        fields = {"limit": Decimal(1_000_000), "used_percent": 12.000000125, "label": f"of {token}"}
+        windows = (Reading(window="weekly", kind=WindowKind.WEEKLY, resets_at=NOW, **fields),)
+        return Snapshot(provider="acme", at=answer.received_at, readings=windows)
+
+    [reading] = ask(acme(counting), FakeServer(response()), login(token)).readings
+    assert (reading.limit, reading.used_percent, reading.resets_at) == (1_000_000, 12.000000125, NOW)
+    assert reading.label == "of ***"
+
+
 def test_an_answer_that_quotes_the_login_is_stored_without_it():
     token, basic = "key-0123456789", base64.b64encode(b"me:hunter2hunter2").decode()
 
@@ -132,10 +146,7 @@ def test_an_answer_that_quotes_the_login_is_stored_without_it():
         acme(quoting), FakeServer(response()), login(token), base_url="https://me:hunter2hunter2@gateway.invalid"
     )
     assert (snapshot.account_name, snapshot.plan, snapshot.note) == ("***", "***", "***")
-    assert [(each.window, each.label, each.unit) for each in snapshot.readings] == [
-        ("weekly", "of ***", "***"),
-        ("***", "of ***", "***"),
-    ]
+    assert [(each.window, each.label, each.unit) for each in snapshot.readings] == [("weekly", "of ***", "***")]
 
     def failing(_credential, _now, _kept):
         yield Request(url=URL)

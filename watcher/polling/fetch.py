@@ -190,11 +190,25 @@ def poll_account(  # noqa: PLR0913 - each way to the outside world is an argumen
             snapshot = poll_once(credential)
         except REFUSAL_ERRORS as error:
             snapshot = _poll_other_logins(credential, error, find_again, poll_once)
-        text = redact(msgspec.json.encode(snapshot).decode())  # an answer may quote the login
-        return msgspec.json.decode(text, type=Snapshot)
     except Exception as error:  # noqa: BLE001 - one provider never stops another
         failure = _make_failure(provider, credential, error, now())
         return replace(failure, message=redact(failure.message))
+    return _redact_snapshot(snapshot, redact)
+
+
+def _redact_snapshot(snapshot: Snapshot, redact: Redactor) -> Snapshot:
+    """The snapshot without the login, which an answer may quote; a window that is named by it is left out."""
+    return replace(
+        snapshot,
+        account_name=redact(snapshot.account_name),
+        plan=redact(snapshot.plan) if snapshot.plan else None,
+        note=redact(snapshot.note) if snapshot.note else None,
+        readings=tuple(
+            replace(each, label=redact(each.label), unit=redact(each.unit))
+            for each in snapshot.readings
+            if redact(each.window) == each.window
+        ),
+    )
 
 
 def _poll_other_logins(
