@@ -73,5 +73,4 @@ class LocalZone(tzinfo):
 
     def fromutc(self, at: datetime) -> datetime:
         """The wall time of an instant."""
-        local = at.replace(tzinfo=UTC).astimezone()
-        return local.replace(tzinfo=self)
+        return at.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)

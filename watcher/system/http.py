@@ -53,12 +53,10 @@ MAX_START_BYTES = 64 * 1024  # of a body where the status decides
 CHUNK_BYTES = 64 * 1024
 TUNNEL_FAILED = "Tunnel connection failed:"  # as in the standard library
 PROXY_ERRORS = (
-    exceptions.ProxyError,
     exceptions.InvalidProxyURL,
     urllib3.exceptions.ProxyError,
     urllib3.exceptions.ProxySchemeUnknown,
     urllib3.exceptions.NewConnectionError,
-    ConnectionRefusedError,
 )
 _TUNNEL_STATUS = re.compile(f"{TUNNEL_FAILED} ([0-9]{{3}})")
 
@@ -216,11 +214,7 @@ def _shut_down(response: requests.Response) -> None:
 
 def _find_proxy(url: str, network: NetworkSettings) -> str:
     """The proxy for this address; empty: none."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if is_loopback(host):
-        return ""
-    if should_bypass_proxies(url, no_proxy=network.no_proxy):
+    if is_loopback(urlsplit(url).hostname or "") or should_bypass_proxies(url, no_proxy=network.no_proxy):
         return ""
     return select_proxy(url, {"all": network.proxy} if network.proxy else getproxies()) or ""
 
