@@ -32,6 +32,7 @@ def test_an_unknown_value_is_a_question_mark():
         ("{used:{limit}}", '"{used}": only a name and a format are valid here, as in {used_percent:.0f}'),
         ("{provider:.0f}", '"{provider:.0f}": provider is a text, as in :>8; ".0f" is no format of it'),
         ("{used:999999999f}", '"{used:999999999f}": used is a number, as in :.0f; "999999999f" is no format of it'),
+        ("{used:<05f}", '"{used:<05f}": used is a number, as in :.0f; "<05f" is no format of it'),
         ("{used", "expected '}' before end of string; write {{ and }} for literal braces"),
     ],
 )

@@ -6,6 +6,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from string import Formatter
 
 from watcher.core.rules.diagnostics import find_close_match
@@ -44,15 +45,23 @@ def check_template(text: str) -> None:
         ExpressionError: with what would be valid.
     """
     for _, name, spec in _parse_template(text):
-        if name and not (_NUMBER_FORMAT if name in TEMPLATE_NUMBER_FIELDS else _TEXT_FORMAT).fullmatch(spec):
+        if name and not (_is_number_format(spec) if name in TEMPLATE_NUMBER_FIELDS else _TEXT_FORMAT.fullmatch(spec)):
             kind = "a number, as in :.0f" if name in TEMPLATE_NUMBER_FIELDS else "a text, as in :>8"
             raise _make_error(f'"{{{name}:{spec}}}": {name} is {kind}; "{spec}" is no format of it', text, name)
+
+
+def _is_number_format(spec: str) -> bool:
+    """Whether it formats each type of number; an alignment and a zero exclude each other in a Decimal's format."""
+    try:
+        return _NUMBER_FORMAT.fullmatch(spec) is not None and all(format(each, spec) for each in (1.5, Decimal(1)))
+    except ValueError:
+        return False
 
 
 def render_template(text: str, values: Mapping[str, object]) -> str:
     """`text`, which `check_template` has accepted, filled from `values`. A missing value or None gives "?".
 
-    The keys of `values` are `TEMPLATE_FIELDS`: an int, float or Decimal for a number field, a text for all others.
+    The keys of `values` are `TEMPLATE_FIELDS`: a float or Decimal for a number field, a text for all others.
 
     Raises:
         ExpressionError: as `check_template`.
