@@ -49,7 +49,7 @@ TAIL = "User/globalStorage/state.vscdb"
 )
 def test_the_usual_places(platform, env, places):
     home = Path("/home/me")
-    assert list_cache_paths(machine(home, platform, **env)) == [home / place / TAIL for place in places]
+    assert {home / place / TAIL for place in places} <= set(list_cache_paths(machine(home, platform, **env)))
 
 
 def test_the_system_s_variables_move_the_cache():
@@ -62,7 +62,7 @@ def test_the_system_s_variables_move_the_cache():
         home / ".config/Antigravity" / TAIL,
     ]
     assert list_cache_paths(machine(home, XDG_CONFIG_HOME="xdg"))[0] == home / ".config/Antigravity" / TAIL
-    assert list_cache_paths(machine(home, "win32", APPDATA="/app"))[0] == Path("/app/Antigravity", TAIL)
+    assert Path("/app/Antigravity", TAIL) in list_cache_paths(machine(home, "win32", APPDATA="/app"))
 
 
 def test_no_cache_is_no_login(tmp_path):

@@ -20,7 +20,7 @@ from typing import Any
 
 from watcher.core.model import Command, DatabaseQuery, QueryResult
 from watcher.credentials import OWNER_UNKNOWN_KEY, Credential, HostInfo, files, gemini, keyrings
-from watcher.credentials.files import decode_claims, get_absolute_path, get_mapping, get_text
+from watcher.credentials.files import decode_claims, get_mapping, get_text, list_config_roots
 from watcher.credentials.opencode import parse_expiry
 from watcher.errors import NotSignedInError, ProviderError, ShapeChangedError
 from watcher.system.paths import expand_home
@@ -70,14 +70,8 @@ def list_cache_paths(host_info: HostInfo) -> list[Path]:
 
 def list_editor_databases(host_info: HostInfo, app_folders: Sequence[str]) -> list[Path]:
     """Where the `state.vscdb` of an editor with one of those folders may be."""
-    env, home = host_info.env, host_info.home
-    if host_info.platform == "darwin":
-        roots = [home / "Library" / "Application Support"]
-    elif host_info.platform == "win32":
-        roots = [Path(env["APPDATA"])] if env.get("APPDATA") else [home / "AppData" / "Roaming"]
-    else:
-        roots = [get_absolute_path(env, "XDG_CONFIG_HOME") or home / ".config", home / ".config"]
-    return list(dict.fromkeys(root / folder / DATABASE_SUBPATH for root in roots for folder in app_folders))
+    roots = list_config_roots(host_info)
+    return [root / folder / DATABASE_SUBPATH for root in roots for folder in app_folders]
 
 
 def list_running_cache_paths(host_info: HostInfo) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from watcher.credentials import Credential, HostInfo, files, keyrings, opencode
-from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text
+from watcher.credentials.files import collect_credentials, get_absolute_path, get_mapping, get_text, list_config_roots
 from watcher.errors import NotSignedInError
 
 SIGN_IN_HINT = "sign in to GitHub Copilot again in the editor"
@@ -60,7 +60,8 @@ def find_in_keychain(host_info: HostInfo) -> list[Credential]:
 
 def find_in_editors(host_info: HostInfo) -> list[Credential]:
     """The editors' logins, `hosts.json` before `apps.json`."""
-    paths = [folder / name for name in ("hosts.json", "apps.json") for folder in _list_editor_folders(host_info)]
+    folders = [root / "github-copilot" for root in list_config_roots(host_info)]
+    paths = [folder / name for name in ("hosts.json", "apps.json") for folder in folders]
     return collect_credentials(*(partial(_read_editor_file, path) for path in paths))
 
 
@@ -106,16 +107,6 @@ def select_usable(credentials: list[Credential]) -> list[Credential]:
 
 def _get_host(credential: Credential) -> str:
     return credential.extra.get("host", DEFAULT_HOST)
-
-
-def _list_editor_folders(host_info: HostInfo) -> list[Path]:
-    env, home = host_info.env, host_info.home
-    roots = [get_absolute_path(env, "XDG_CONFIG_HOME") or home / ".config", home / ".config"]
-    if host_info.platform == "darwin":
-        roots.append(home / "Library" / "Application Support")
-    if host_info.platform == "win32":
-        roots.insert(0, Path(env["LOCALAPPDATA"]) if env.get("LOCALAPPDATA") else home / "AppData" / "Local")
-    return [root / "github-copilot" for root in dict.fromkeys(roots)]
 
 
 def _parse_entries(content: Mapping[str, Any], path: str, source_name: str = "GitHub Copilot") -> list[Credential]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from watcher.credentials import Credential
+from watcher.credentials import Credential, HostInfo
 from watcher.errors import NotSignedInError, ProviderError
 from watcher.system.files import read_file
 
@@ -107,6 +107,19 @@ def get_absolute_path(env: Mapping[str, str], name: str) -> Path | None:
     """The folder in that environment variable; None if it is unset, empty or relative."""
     path = Path(env.get(name, ""))
     return path if path.is_absolute() else None
+
+
+def list_config_roots(host_info: HostInfo) -> list[Path]:
+    """Where programs keep their settings on this system."""
+    env, home = host_info.env, host_info.home
+    roots = [get_absolute_path(env, "XDG_CONFIG_HOME") or home / ".config", home / ".config"]
+    if host_info.platform == "darwin":
+        roots.append(home / "Library" / "Application Support")
+    if host_info.platform == "win32":
+        local, roaming = env.get("LOCALAPPDATA"), env.get("APPDATA")
+        roots.insert(0, Path(local) if local else home / "AppData" / "Local")
+        roots.insert(1, Path(roaming) if roaming else home / "AppData" / "Roaming")
+    return list(dict.fromkeys(roots))
 
 
 # --- Collects logins from several places, so that a broken place hides no good one ------------------------------------
