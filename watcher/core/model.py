@@ -221,7 +221,6 @@ class DatabaseQuery(Struct, frozen=True, kw_only=True):
     path: str
     sql: str
     parameters: tuple[str, ...] = ()
-    known_version: str = ""  # `version` of an earlier result: an unchanged file is not opened again
 
 
 class QueryResult(Struct, frozen=True, kw_only=True):
@@ -230,8 +229,6 @@ class QueryResult(Struct, frozen=True, kw_only=True):
     rows: tuple[tuple[Any, ...], ...]
     modified_at: datetime  # the newer of the modification times of the file and its WAL
     received_at: datetime
-    version: str = ""  # identifies the content of the file and its WAL; empty if they changed while being read
-    unchanged: bool = False  # the file still has the query's `known_version` and was not opened: `rows` is empty
 
 
 class Command(Struct, frozen=True, kw_only=True):

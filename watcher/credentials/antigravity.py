@@ -2,8 +2,7 @@
 
 Observed only; last checked 2026-11-22. The editor's folder is named `Antigravity`, or `Antigravity IDE` in newer
 builds; both may exist and one may lack the login. A portable editor keeps it beside its program, and `--user-data-dir`
-anywhere: if the usual places have no login, the running editor's command line is read. An unchanged file is not opened
-again.
+anywhere: if the usual places have no login, the running editor's command line is read.
 
 Antigravity 2.x and its command-line tool `agy` keep their login in the system's keyring, or in
 `~/.gemini/antigravity-cli/antigravity-oauth-token`: `{token: {access_token, refresh_token, expiry (ISO)}}`.
@@ -36,7 +35,7 @@ _EDITOR_PROGRAM = re.compile(r".*?[/\\]antigravity(?: ide)?(?:\.exe|\.app[/\\]\S
 _USER_DATA_OPTION = re.compile(r"--user-data-dir[= ]\s*(\"[^\"]+\"|.+?)(?=\s+--|\s*$)")
 
 Rank = tuple[bool, float]  # whether there is a login, and when it was written: the highest is used
-_last_reads: dict[str, tuple[str, Rank, Credential]] = {}  # path -> version of the file, rank and login
+_last_logins: dict[Path, Credential] = {}
 
 
 def find_cache(host_info: HostInfo, database_path: str | None = None) -> list[Credential]:
@@ -105,20 +104,15 @@ def parse_status(rows: QueryResult, path: str) -> dict[str, Any]:
 
 def _read_credential(host_info: HostInfo, path: Path) -> tuple[Rank, Credential]:
     """The login in that file and its rank. If it can no longer be read, the last one stays: the poll reports why."""
-    version, rank, last = _last_reads.get(str(path), ("", (False, 0.0), None))
-    query = DatabaseQuery(
-        path=str(path), sql=STATUS_AND_OAUTH_QUERY, parameters=(STATUS_KEY, OAUTH_KEY), known_version=version
-    )
+    query = DatabaseQuery(path=str(path), sql=STATUS_AND_OAUTH_QUERY, parameters=(STATUS_KEY, OAUTH_KEY))
     try:
         rows = host_info.read_database(query)
-        if rows.unchanged and last is not None:
-            return rank, last
         status = parse_status(rows, str(path))
     except ProviderError:
-        if last is None:
+        if path not in _last_logins:
             raise
-        return (False, 0.0), last
-    name = status["email"].strip() if isinstance(status.get("email"), str) else ""
+        return (False, 0.0), _last_logins[path]
+    name = get_text(status, "email")
     blob = rows.rows[0][1] if rows.rows else None
     credential = Credential(
         provider="antigravity",
@@ -129,9 +123,8 @@ def _read_credential(host_info: HostInfo, path: Path) -> tuple[Rank, Credential]
         account_name=name,
         extra={"oauth_blob": blob} if isinstance(blob, str) and blob else {},
     )
-    rank = (bool(status), rows.modified_at.timestamp())
-    _last_reads[str(path)] = (rows.version, rank, credential)
-    return rank, credential
+    _last_logins[path] = credential
+    return (bool(status), rows.modified_at.timestamp()), credential
 
 
 # --- the login of Antigravity 2.x and of `agy` ------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def fetch_usage(credential: Credential, now: datetime, provider_state: ProviderS
     if OWN_KEY in extra:
         sources.append(google)
     if path:
-        sources.append(fetch_cached_usage(path, provider_state, credential.account_name))
+        sources.append(fetch_cached_usage(path, credential.account_name))
     if OWN_KEY not in extra and credential.refresh_token:
         sources.append(google)
     errors: list[ProviderError] = []
@@ -254,25 +254,15 @@ class UserStatus(NamedTuple):
     unreadable_count: int  # how many models could not be read
 
 
-def fetch_cached_usage(
-    path: str, provider_state: ProviderState, account_name: str
-) -> Generator[DatabaseQuery, QueryResult, Snapshot]:
-    """The snapshot in the cache; the file is only read again if it has changed.
+def fetch_cached_usage(path: str, account_name: str) -> Generator[DatabaseQuery, QueryResult, Snapshot]:
+    """The snapshot in the cache.
 
     Raises:
         NotSignedInError: no login is cached.
         ShapeChangedError: the cache cannot be read.
     """
-    last: QueryResult | None = provider_state.get(path)
-    rows = yield DatabaseQuery(
-        path=path,
-        sql=antigravity_logins.ITEM_QUERY,
-        parameters=(antigravity_logins.STATUS_KEY,),
-        known_version=last.version if last else "",
-    )
-    if rows.unchanged and last:
-        rows = replace(last, received_at=rows.received_at)
-    provider_state[path] = rows
+    parameters = (antigravity_logins.STATUS_KEY,)
+    rows = yield DatabaseQuery(path=path, sql=antigravity_logins.ITEM_QUERY, parameters=parameters)
     return parse_snapshot(rows, path, account_name)
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
+
 from watcher.core.model import DatabaseQuery, QueryResult
 from watcher.errors import ForbiddenError, NotSignedInError, ProviderError, ShapeChangedError, TimedOutError
 from watcher.system import clock
@@ -25,9 +27,13 @@ SETTLE_FOR = timedelta(seconds=2)  # a second change may have the same modificat
 CORRUPTION_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 WAL_VERSION = 2  # of the header's byte 18; 1 is a rollback journal
 
+_results: dict[DatabaseQuery, tuple[str, QueryResult]] = {}  # query -> version of the files, and what they gave
+
 
 def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.utc_now) -> QueryResult:
     """The rows of the query, as another program last committed them; none if the table is missing.
+
+    A file that has not changed since the same query is not opened again.
 
     Raises:
         NotSignedInError: there is no such file.
@@ -38,8 +44,9 @@ def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.u
     path = Path(query.path).resolve()  # the log is beside the file itself, not beside a link to it
     for _ in range(READ_ATTEMPTS):
         version, modified_at = _stat_files(path)
-        if version and version == query.known_version:
-            return QueryResult(rows=(), modified_at=modified_at, received_at=now(), version=version, unchanged=True)
+        known_version, known = _results.get(query, ("", None))
+        if known is not None and version == known_version:
+            return msgspec.structs.replace(known, received_at=now())
         rows: list[tuple[object, ...]] | None
         try:
             rows, is_whole = _read_in_place(path, query)
@@ -54,8 +61,10 @@ def read_database(query: DatabaseQuery, *, now: Callable[[], datetime] = clock.u
         is_changed = _stat_files(path)[0] != version
         if rows is not None and (is_whole or not is_changed):
             at = now()
-            known = "" if is_changed or at - modified_at <= SETTLE_FOR else version
-            return QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at, version=known)
+            result = QueryResult(rows=tuple(rows), modified_at=modified_at, received_at=at)
+            if not is_changed and at - modified_at > SETTLE_FOR:
+                _results[query] = version, result
+            return result
     raise TimedOutError(f"{path} is locked by another program or keeps changing; it is read again at the next poll")
 
 
