@@ -39,7 +39,7 @@ from watcher.core.routing.outbox_changes import (
     Suppression,
     create_delivery,
 )
-from watcher.core.routing.retry import ATTEMPTS_BEFORE_MAX_WAIT, MAX_RETRY_WAIT, mark_dead
+from watcher.core.routing.retry import ATTEMPTS_BEFORE_MAX_WAIT, DELIVERY_LIFETIME, MAX_RETRY_WAIT, mark_dead
 from watcher.core.rules.rule import Rule
 from watcher.core.rules.time_intervals import find_next_interval_start
 
@@ -94,24 +94,33 @@ def count_alerts(rows: Sequence[Row]) -> int:
 
 
 def merge_into_digest(changes: OutboxChanges, rows: Sequence[Row], reason: str) -> None:
-    """Replace rows of a channel by one digest, which waits as long as they had to and expires with the last.
-
-    Its key is derived from theirs: each is replaced only once.
-    """
+    """Replace rows of a channel by one digest, which waits as long as they had to and expires with the oldest."""
     about = [transition for row in rows for transition in row.transitions]
-    about.sort(key=lambda transition: transition.alert_id)  # stable: an alert's own order is kept
     before = [row.delivery for row in rows]
     for row in rows:
         row.withdraw("part of a digest")
-    key = f"{messages.DIGEST_KEY_PREFIX}{sha256('|'.join(each.key for each in before).encode()).hexdigest()[:16]}"
-    digest = changes.add(create_delivery(key, before[0].channel, changes.now, reason=reason, about=tuple(about)))
+    digest = add_digest(changes, before[0].channel, about, [each.key for each in before], reason=reason)
     digest.update(
         created_at=min(each.created_at for each in before),
         attempts=max(each.attempts for each in before),
         attempted_at=max((each.attempted_at for each in before if each.attempted_at), default=None),
         next_attempt_at=max(each.next_attempt_at for each in before),
-        expires_at=max(each.expires_at for each in before),
+        expires_at=compute_expiry(min(each.expires_at for each in before), about),
     )
+
+
+def add_digest(
+    changes: OutboxChanges, channel: str, about: Sequence[Transition], keys: Sequence[str], *, reason: str
+) -> Row:
+    """Add a digest whose key is derived from those of the messages that it replaces: each is replaced only once."""
+    about = tuple(sorted(about, key=lambda transition: transition.alert_id))  # stable: an alert's own order is kept
+    key = f"{messages.DIGEST_KEY_PREFIX}{sha256('|'.join(keys).encode()).hexdigest()[:16]}"
+    return changes.add(create_delivery(key, channel, changes.now, reason=reason, about=about))
+
+
+def compute_expiry(expires_at: datetime, about: Sequence[Transition]) -> datetime:
+    """A day after the oldest transition, or `expires_at` if that is later."""
+    return max(expires_at, min(transition.at for transition in about) + DELIVERY_LIFETIME)
 
 
 def _is_queued(row: Row, channel: str) -> bool:
@@ -302,12 +311,21 @@ def _complete(changes: OutboxChanges, ended_snoozes: tuple[Snooze, ...]) -> Outb
 
 
 def _expire_deliveries(changes: OutboxChanges) -> None:
-    """Mark as dead what was queued for its whole lifetime."""
-    for row in changes.rows:
+    """Mark as dead what was queued for its whole lifetime. Of a digest only what is that old; the rest goes on."""
+    for row in tuple(changes.rows):
         delivery = row.delivery
         patience = MAX_RETRY_WAIT if delivery.in_doubt else timedelta(0)  # the last attempt may be under way
-        if delivery.state is DeliveryState.QUEUED and changes.now >= delivery.expires_at + patience:
-            row.delivery = mark_dead(delivery)
+        if delivery.state is not DeliveryState.QUEUED or changes.now < delivery.expires_at + patience:
+            continue
+        young = [one for one in delivery.transitions if one.at + DELIVERY_LIFETIME > changes.now]
+        if len(young) == len(delivery.transitions) > 0:  # the older ones have left it
+            row.update(expires_at=compute_expiry(delivery.expires_at, young))
+            continue
+        row.delivery = mark_dead(delivery)
+        if young:
+            keys, reason = [delivery.key, "younger"], "the younger part of a digest"
+            rest = add_digest(changes, delivery.channel, young, keys, reason=reason)
+            rest.update(expires_at=compute_expiry(delivery.expires_at, young))
 
 
 def _follow_routes(changes: OutboxChanges, history: AlertHistory, latest_readings: Mapping[Series, Reading]) -> None:

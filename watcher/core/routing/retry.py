@@ -60,7 +60,11 @@ def apply_outcome(delivery: Delivery, outcome: DeliveryOutcome, now: datetime, j
     if next_at >= delivery.expires_at and now < last_at:
         next_at, detail = last_at, f"{detail}; it is tried once before it expires, as it does not live so long"
     waiting = structs.replace(waiting, last_response=detail, next_attempt_at=next_at)
-    return waiting if next_at < delivery.expires_at else mark_dead(waiting)
+    if next_at < delivery.expires_at:
+        return waiting
+    if len(delivery.transitions) > 1:  # of a digest only the older part expires, in `planner.plan_release`
+        return structs.replace(waiting, in_doubt=False)
+    return mark_dead(waiting)
 
 
 def compute_retry_wait(attempts: int, jitter: float, retry_after: timedelta | None = None) -> timedelta:
