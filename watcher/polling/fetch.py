@@ -218,16 +218,13 @@ def _poll_other_logins(
     poll_once: Callable[[Credential], Snapshot],
 ) -> Snapshot:
     """Poll with the renewed login, then with the account's other logins; raises the refusal if all are refused."""
-    renewed = _find_renewed_login(credential, find_again) if isinstance(refusal, ExpiredError) else None
-    if renewed is not None:
-        try:
-            return poll_once(renewed)
-        except REFUSAL_ERRORS as error:
-            refusal = error
-    for spare in credential.fallbacks:
-        name = credential.account_name or spare.account_name
-        with contextlib.suppress(*REFUSAL_ERRORS):
-            return poll_once(replace(spare, account=credential.account, account_name=name))
+    found = find_again() if find_again is not None and isinstance(refusal, ExpiredError) else ()
+    renewed = (each for each in found if each.account == credential.account)
+    for login in (*renewed, *credential.fallbacks):
+        if _hash_login(login) != _hash_login(credential):
+            name = credential.account_name or login.account_name
+            with contextlib.suppress(*REFUSAL_ERRORS):
+                return poll_once(replace(login, account=credential.account, account_name=name))
     raise refusal
 
 
@@ -266,16 +263,6 @@ def _forget_oldest(refusals: dict[str, tuple[datetime, ProviderError]]) -> None:
 
 def _hash_login(credential: Credential) -> str:
     return short_hash(f"{credential.token} {credential.refresh_token}")
-
-
-def _find_renewed_login(
-    credential: Credential, find_again: Callable[[], Sequence[Credential]] | None
-) -> Credential | None:
-    """The account's login if it has changed since."""
-    for found in find_again() if find_again is not None else ():
-        if found.account == credential.account and _hash_login(found) != _hash_login(credential):
-            return found
-    return None
 
 
 def replace_origin(url: str, base_url: str | None) -> str:
@@ -349,23 +336,19 @@ def _make_failure(provider: Provider, credential: Credential | None, error: Exce
 # --- polls that could not be made -----------------------------------------------------------------------------------
 
 
-def make_no_login_failure(provider: str, now: datetime) -> PollFailure:
-    """The config enables a provider, and it has no login."""
+def make_no_login_failure(
+    provider: str, now: datetime, account: Account | None = None, *, is_switched: bool = False
+) -> PollFailure:
+    """The config enables a provider, or it has an account, without a login. `is_switched`: another one is signed in."""
     facts = PROVIDERS[provider]
-    message = f"{facts.name}: switched on in the config, but no login is found; {facts.sign_in_hint}"
-    return PollFailure(provider=provider, at=now, kind="not_signed_in", message=message)
-
-
-def make_signed_out_failure(account: Account, now: datetime, *, is_switched: bool) -> PollFailure:
-    """An account has no login any more. `is_switched`: another one is signed in."""
-    facts = PROVIDERS[account.provider]
-    problem = "not signed in here, another account is" if is_switched else "no login found any more"
+    problem = "switched on in the config, but no login is found" if account is None else "no login found any more"
+    reason = "not signed in here, another account is" if is_switched else f"{problem}; {facts.sign_in_hint}"
     return PollFailure(
-        provider=account.provider,
-        account=account.account,
-        account_name=account.name,
+        provider=provider,
+        account="" if account is None else account.account,
+        account_name="" if account is None else account.name,
         at=now,
         kind="not_signed_in",
-        message=f"{facts.name}: {problem}" if is_switched else f"{facts.name}: {problem}; {facts.sign_in_hint}",
+        message=f"{facts.name}: {reason}",
         switched_away=is_switched,
     )

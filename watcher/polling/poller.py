@@ -148,7 +148,7 @@ class Poller:
     def _sign_out(self, account: Account, now: datetime, *, is_switched: bool) -> None:
         """Report that an account has no login any more; forget it if it never answered."""
         if account.snapshot is not None:
-            self._on_result(fetch.make_signed_out_failure(account, now, is_switched=is_switched))
+            self._on_result(fetch.make_no_login_failure(account.provider, now, account, is_switched=is_switched))
         else:
             forget = partial(self._store.accounts.forget_unanswered, account.provider, account.account)
             self._store.run_transaction(forget, now=now)
