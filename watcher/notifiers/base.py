@@ -169,7 +169,7 @@ def parse_retry_after(response: Response) -> timedelta | None:
         _parse_retry_after_header(response.headers.get("retry-after", ""), response.received_at),
         _parse_seconds(response.headers.get("x-ratelimit-reset-after")),
         _parse_seconds(get_json_field(response.body, "retry_after")),
-        _parse_seconds(get_json_field(response.body, "retry_after", within="parameters")),  # Telegram
+        _parse_seconds(get_json_field(response.body, "parameters", "retry_after")),  # Telegram
     )
     return max((wait for wait in forms if wait is not None), default=None)
 
@@ -194,15 +194,15 @@ def _parse_seconds(value: object) -> timedelta | None:
     return timedelta(seconds=min(seconds, MAX_RETRY_AFTER.total_seconds()))
 
 
-def get_json_field(body: bytes, name: str, *, within: str = "") -> object:
-    """`name` of a JSON object, or of the object `within` it; None where the body is none or lacks it."""
+def get_json_field(body: bytes, *path: str) -> object:
+    """The value at that path of names in a JSON object; None where the body is none or lacks it."""
     try:
-        decoded = msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    if within and isinstance(decoded, dict):
-        decoded = decoded.get(within)
-    return decoded.get(name) if isinstance(decoded, dict) else None
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def explain_error(error: Exception) -> str:
