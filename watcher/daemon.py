@@ -65,7 +65,7 @@ class Daemon:
     ) -> None:
         self._paths, self._environment, self._store = paths, environment, store
         self._log, self._redactor, self._lock = log, redactor, lock
-        self._stopping = self._refreshing = False
+        self._stopping = self._refreshing = self._loading = False
         self._written_count = -1  # `change_count` of the store when `status.json` was last written
         self._one_shot = False  # run by `check`
         self._awaits_polls = False  # the first polls since the start, or since the machine woke, are in flight
@@ -313,7 +313,11 @@ class Daemon:
 
     def _reload(self) -> None:
         """Load the config in a thread, because a secret may come from a slow program."""
-        self._work_queue.run_in_thread(self._try_load_config, self._on_config_loaded)
+        if self._loading:  # two at once could end in the wrong order
+            self._reload_soon()
+        else:
+            self._loading = True
+            self._work_queue.run_in_thread(self._try_load_config, self._on_config_loaded)
 
     def _try_load_config(self) -> Config | Exception:
         try:
@@ -322,7 +326,7 @@ class Daemon:
             return error
 
     def _on_config_loaded(self, config: Config | Exception) -> None:
-        now = self._environment.clock.now()
+        now, self._loading = self._environment.clock.now(), False
         if isinstance(config, ConfigError):
             self._reject_config(str(config), now)
         elif isinstance(config, Exception):
