@@ -34,12 +34,12 @@ def test_the_certificates_may_be_the_systems(tmp_path):
     [
         (
             'proxy = "proxy:3128"',
-            ":2:9: `proxy` must be one of http, https, socks5, socks5h, socks4, socks4a://",
+            ':2:9: `proxy`: write scheme, host and port, such as "http://127.0.0.1:8080"; valid: http, https, socks5,',
         ),
-        ('proxy = "ftp://proxy"', ":2:9: `proxy` must be one of"),
-        ('proxy = "http://[::1"', ":2:9: `proxy` must be one of"),
-        ('proxy = "http://proxy:port"', ":2:9: `proxy` must be one of"),
-        ('proxy = "http://"', ":2:9: `proxy` must be one of"),
+        ('proxy = "ftp://proxy"', ":2:9: `proxy`: write scheme, host and port"),
+        ('proxy = "http://[::1"', ":2:9: `proxy`: write scheme, host and port"),
+        ('proxy = "http://proxy:port"', ":2:9: `proxy`: write scheme, host and port"),
+        ('proxy = "http://"', ":2:9: `proxy`: write scheme, host and port"),
         ("proxy = 3", ":2:9: `proxy` takes a text, not a whole number"),
         ('ca_bundle = ""', ':2:13: `ca_bundle`: write "system" or a path'),
         ('status_pages = "no"', ":2:16: `status_pages` takes true or false, not a text"),

@@ -45,6 +45,13 @@ def test_a_value_of_a_wrong_type_is_reported_with_the_expected_one(tmp_path):
     assert ":2:15: `credentials` takes a list, not a whole number" in str(refusal.value)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:8080", "localhost:4000", "ftp://gateway.example", "https://"])
+def test_a_base_url_that_is_no_address_is_told_how_to_write_one_of_this_machine(tmp_path, address):
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, f'[providers.claude]\nbase_url = "{address}"\n')
+    assert ':2:12: `base_url`: write scheme, host and port, such as "http://127.0.0.1:8080"' in str(refusal.value)
+
+
 def test_a_path_may_begin_at_home(tmp_path):
     found = load(tmp_path, '[providers.antigravity]\ndatabase = "~/elsewhere/state.vscdb"\n')
     assert found.providers["antigravity"].database == str(Path("/home/me/elsewhere/state.vscdb"))

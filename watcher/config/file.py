@@ -22,7 +22,8 @@ from watcher.providers import Overrides
 from watcher.system.files import find_write_problem, read_file
 
 MAX_FILE_BYTES = 1_000_000
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
+BASE_SCHEMES = ("http", "https")
+PROXY_SCHEMES = (*BASE_SCHEMES, "socks5", "socks5h", "socks4", "socks4a")
 T = TypeVar("T")
 
 # --- the shape of config.toml; docstrings become the editor's help --------------------------------------------------
@@ -45,7 +46,7 @@ class ProviderTable(Overrides, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         if self.base_url is not None:
-            check_url(self.base_url, "base_url")
+            check_url(self.base_url, "base_url", BASE_SCHEMES)
             parts = urlsplit(self.base_url)
             is_local = is_loopback(parts.hostname or "")
             if parts.scheme == "http" and not (is_local or self.insecure):

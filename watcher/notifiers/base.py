@@ -98,8 +98,10 @@ def check_url(value: str, key: str = "url", schemes: tuple[str, ...] = WEB_SCHEM
     except ValueError:
         host = None
     if not host or parts.scheme not in schemes or re.search(r"[\s\x00-\x1f\x7f]", value):
-        valid = "a web address that begins with https" if schemes == WEB_SCHEMES else f"one of {', '.join(schemes)}"
-        raise ValueError(f"`{key}` must be {valid}://")
+        if schemes == WEB_SCHEMES:
+            raise ValueError(f"`{key}` must be a web address that begins with https://")
+        valid = ", ".join(schemes)
+        raise ValueError(f'`{key}`: write scheme, host and port, such as "http://127.0.0.1:8080"; valid: {valid}')
     if is_secret and parts.scheme == "http" and not is_loopback(host):
         raise ValueError(f"`{key}` must begin with https://: anyone who sees this address can write to the channel")
 
