@@ -212,6 +212,7 @@ class DashboardServer(ThreadingHTTPServer):
     def run(self) -> str:
         """Serve until no page is open or visible. Returns why it ended."""
         load_own_providers()
+        self.publish_status()  # msgspec crashes where two threads decode a record for the first time
         for work in (self.serve_forever, self._publish_details):
             Thread(target=work, daemon=True).start()
         try:
