@@ -1,7 +1,9 @@
 """The editor's cache, from a real SQLite file that another process holds open to the reading."""
 
+import base64
 import json
 import sqlite3
+import struct
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,8 +13,9 @@ import pytest
 from watcher.core.model import CommandResult, PollFailure, Snapshot
 from watcher.credentials import HostInfo
 from watcher.polling import fetch
-from watcher.providers import Overrides
+from watcher.providers import Overrides, antigravity
 from watcher.providers.antigravity import PROVIDER
+from watcher.providers.protobuf import FIXED32, encode_bytes, encode_varint
 from watcher.system import foreign_databases
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -108,6 +111,16 @@ def test_what_the_open_editor_has_only_logged_is_read_and_nothing_is_touched(tmp
     resets = [each.resets_at for each in snapshot.readings]
     assert resets == [datetime(2026, 2, 28, 16, 53, 8, tzinfo=UTC), datetime(2026, 2, 24, 7, 25, 48, tzinfo=UTC)]
     assert all(each.stale for each in snapshot.readings)
+
+
+@pytest.mark.parametrize("percent", range(101))
+def test_a_fraction_of_single_precision_is_the_percent_that_it_was_written_for(percent):
+    fraction = struct.pack("<f", percent / 100)
+    quota = encode_varint(1 << 3 | FIXED32) + fraction
+    model = encode_bytes(1, b"Gemini") + encode_bytes(15, quota)
+    message = encode_bytes(33, encode_bytes(1, model))
+    [reading] = antigravity.parse_user_status(base64.b64encode(message).decode()).readings
+    assert reading.used_percent == 100 - percent
 
 
 def test_another_database_may_be_named(tmp_path, database):
