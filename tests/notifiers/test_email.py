@@ -4,6 +4,7 @@ import email
 import email.policy
 import socket
 import ssl
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -238,6 +239,21 @@ def test_a_server_that_hangs_or_babbles_ends_in_time(channel, message, words):
         mine = channel("email", port=listener.getsockname()[1])
         outcome = notifiers.send_message(message(), mine, send=send, run=None)
     assert (outcome.delivered, outcome.permanent, outcome.retry_after) == (False, False, None)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a second loopback address")
+def test_a_silent_address_of_the_server_leaves_time_for_the_next_one(deliver, monkeypatch):
+    """Many networks have a route for IPv6 that leads nowhere."""
+    monkeypatch.setattr(smtp, "STEP_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.2", 0), backlog=0) as silent:
+        port = silent.getsockname()[1]
+        with socket.create_connection(("127.0.0.2", port)), socket.create_server(("127.0.0.1", port)) as listener:
+            threading.Thread(target=accept_and_hang, args=(listener,), daemon=True).start()
+            found = [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")
+            ]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+            assert deliver(port).delivered
 
 
 def accept_and_hang(listener):

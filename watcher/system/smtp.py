@@ -1,6 +1,7 @@
 """Sends mail by smtplib: one connection for each mail, with STARTTLS or TLS.
 
-`Mail.timeout_s` is the limit for each answer; `http_process` ends an attempt that takes longer in all.
+Each answer and each address of the host has 15 s, so that the next address is tried if one is silent; `http_process`
+ends an attempt that takes longer than `Mail.timeout_s` in all.
 """
 
 import smtplib
@@ -22,6 +23,7 @@ NO_ENCRYPTION = 530
 NO_LOGIN = 535
 """RFC 4954: credentials invalid; also for a server that takes none of the methods that we know."""
 
+STEP_TIMEOUT_S = 15.0
 _OWN_NAME = "[127.0.0.1]"  # the machine's name is of no use to the server, and to look it up may take long
 
 
@@ -69,11 +71,11 @@ def _explain(error: Exception, host: str) -> ProviderError:
 
 def _connect(mail: Mail, host: str, network: NetworkSettings) -> smtplib.SMTP:
     parts = urlsplit(mail.url)
-    port = parts.port or 0
+    port, timeout_s = parts.port or 0, min(mail.timeout_s, STEP_TIMEOUT_S)
     if parts.scheme == "smtps":
         context = get_tls_context(network, verified=True)
-        return smtplib.SMTP_SSL(host, port, _OWN_NAME, timeout=mail.timeout_s, context=context)
-    return smtplib.SMTP(host, port, _OWN_NAME, timeout=mail.timeout_s)
+        return smtplib.SMTP_SSL(host, port, _OWN_NAME, timeout=timeout_s, context=context)
+    return smtplib.SMTP(host, port, _OWN_NAME, timeout=timeout_s)
 
 
 def _log_in(client: smtplib.SMTP, mail: Mail, network: NetworkSettings) -> int:
