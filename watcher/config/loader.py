@@ -181,6 +181,10 @@ class _ConfigLoader:
         if isinstance(raw, dict) and isinstance(raw.get("credentials"), str):
             raw["credentials"] = [raw["credentials"]]
         table = self._file.convert_table(raw, ProviderTable, key_path) or ProviderTable()
+        for key in ("user_agent", "reset_credits"):
+            if getattr(table, key) is not None and provider != "codex":
+                message = f"`{key}` belongs under [providers.codex]; {provider} has no use for it"
+                self._file.add_problem((*key_path, key), message, at_key=True)
         every = self._parse((*key_path, "every"), table.every, _parse_interval) or default_every
         floor = facts.pace.floor
         if table.base_url is not None:
