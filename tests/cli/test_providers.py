@@ -139,6 +139,8 @@ def test_a_saved_answer_may_have_headers_and_one_for_each_request(home):
     done = home.watcher("providers", "test", "openrouter", "--body", save(home, key))
     assert "used       $5.00" in done.stdout
     assert "note: no credits (shape)" in done.stdout
+    done = home.watcher("providers", "test", "openrouter", "--body", save(home, {"headers": ["a list"]}))
+    assert done.returncode == 1  # it is the body
 
 
 def test_without_a_saved_answer_the_server_is_asked(home):

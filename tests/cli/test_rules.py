@@ -140,8 +140,10 @@ def test_each_level_of_a_rule_has_its_lines(home, monkeypatch):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: Path(path).stem)
 def test_the_shipped_rules_are_listed_within_80_columns(path):
-    listing = format_rules(parse_rules(Path(path).read_text("utf-8"), "rules/own.toml"), 80)
-    assert [line for line in listing if len(line) > 80] == []
+    rules = parse_rules(Path(path).read_text("utf-8"), "rules/own.toml")
+    lines = list(format_rules(rules, 80))
+    assert [line for line in lines if len(line) > 80] == []
+    assert lines.count("") == len(rules) - 1
 
 
 def test_a_list_for_programs(home):

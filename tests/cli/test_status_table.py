@@ -80,7 +80,15 @@ def test_a_long_name_is_cut_in_the_middle():
     names = [f"GPT-5.3-Codex-Spark for those who wait, {length} window" for length in ("5-hour", "weekly")]
     rows = shown(known(account(*(window(label=name, window=name, pace="ahead") for name in (*names, "z" * 40)))))
     cut = [re.split(" {2,}", row.strip())[0] for row in rows if "…" in row]
-    assert cut == ["GPT-5.3-…it, 5-hour window", "GPT-5.3-…it, weekly window", "z" * 8 + "…" + "z" * 17]
+    assert cut == ["GPT-5.3-C…ose who wait, 5-hour", "GPT-5.3-C…ose who wait, weekly", "z" * 9 + "…" + "z" * 20]
+
+
+def test_forty_columns_have_room_for_the_pace_and_tell_names_apart():
+    names = ("5-hour window", "weekly window", "weekly Sonnet window")
+    rows = shown(known(account(*(window(label=name, window=name, pace="behind") for name in names))), 40)
+    rows = [re.split(" {2,}", row.strip()) for row in rows if "%" in row]
+    assert [row[0] for row in rows] == ["5-hour", "weekly", "wee…y Sonnet"]
+    assert {row[-1] for row in rows} == {"under pace"}
 
 
 def test_long_sentences_are_broken_at_words_on_a_terminal_alone():

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.doctor.host import SECRETS
 from watcher.doctor import Finding, Verdict, report
 from watcher.doctor.report import CHECKS, run_checks
@@ -48,15 +50,16 @@ def test_it_is_not_ok_when_anything_failed(host):
     assert [run_checks(context, host.clean, checks=checks(each)).ok for each in Verdict] == [True, True, False]
 
 
-def test_a_check_that_breaks_is_a_failure_and_stops_no_other(host):
+@pytest.mark.parametrize("error", [RuntimeError, OSError])
+def test_a_check_that_breaks_is_a_failure_and_stops_no_other(host, error):
     def broken(_scene):
         yield finding()
-        raise RuntimeError(SECRETS["claude"])
+        raise error(SECRETS["claude"])
 
     report = run_checks(host.context(), host.clean, checks=[("g", broken), ("h", lambda _scene: [finding(group="h")])])
     assert [each.group for each in report.checks] == ["g", "g", "h"]
     assert report.checks[1].verdict is Verdict.FAIL
-    assert report.checks[1].message.startswith("this check itself failed (RuntimeError at test_report.py:")
+    assert report.checks[1].message.startswith(f"this check itself failed ({error.__name__} at test_report.py:")
     assert SECRETS["claude"] not in repr(report)
 
 

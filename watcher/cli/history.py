@@ -263,7 +263,7 @@ def _print_plots(tracks: Sequence[Track], time_range: TimeRange) -> None:
     for track in tracks:
         _echo_lines([f"{track.series_name}  {track.name}"])
         _echo_lines([*charts.render_plot(track, time_range, width=_get_terminal_width()), ""])
-    _echo_lines([charts.LEGEND])
+    _echo_lines(wrap_line(charts.LEGEND, _get_terminal_width(), indent=2))
 
 
 def _write_picture(path: Path, tracks: Sequence[Track], time_range: TimeRange) -> None:

@@ -209,9 +209,14 @@ def _load_answers(name: str, definition: "Definition", now: datetime) -> dict[st
         content = {names[0]: content}
     answers = {}
     for request, value in content.items():
-        has_headers = isinstance(value, dict) and value and set(value) <= {"headers", "body"}
+        has_headers = (
+            isinstance(value, dict)
+            and value
+            and set(value) <= {"headers", "body"}
+            and isinstance(value.get("headers", {}), dict)
+        )
         whole = value if has_headers else {"body": value}
-        headers = {str(key).lower(): str(text) for key, text in (whole.get("headers") or {}).items()}
+        headers = {str(key).lower(): str(text) for key, text in whole.get("headers", {}).items()}
         data = json.dumps(whole.get("body")).encode()
         answers[request] = Response(status=200, headers=headers, body=data, received_at=now)
     return answers

@@ -245,7 +245,9 @@ def convert_rule(rule: Rule) -> dict[str, Any]:
 
 def format_rules(found: Sequence[Rule], width: int) -> Iterator[str]:
     """Of each rule the name, two lines for each level, the recipients, and the location in one piece."""
-    for rule in found:
+    for number, rule in enumerate(found):
+        if number:
+            yield ""
         yield rule.name
         pending = f" for {format_duration(rule.pending_for)}" if rule.pending_for else ""
         for level in rule.levels:

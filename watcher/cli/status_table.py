@@ -19,8 +19,10 @@ _STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 _GAP = "  "
 _FULL_PERCENT, _NEARLY_FULL_PERCENT, _HIGH_PERCENT = 100.0, 95.0, 80.0
 _ASCII_TRANSLATION = str.maketrans({"·": "-", "█": "#", "░": ".", "▏": "|", "…": "~", "—": "-"})
-_LABEL_WIDTHS, _BAR_WIDTHS = (14, 40), (8, 30)
-"""Least and most columns of names, which are cut off, and bars."""
+_MAX_LABEL_WIDTH, _BAR_WIDTHS = 40, (4, 30)
+"""Most columns of names, which are cut off; least and most columns of bars."""
+_MIN_LABEL_WIDTHS = {False: 16, True: 10}
+"""Whether resets are in a second line -> least columns of names."""
 
 
 def render_status_table(  # noqa: PLR0913 - all that it depends on
@@ -92,15 +94,15 @@ def _choose_widths(document: StatusDocument, formatter: StatusFormatter, width: 
     windows = [window for account in document.providers for window in account.windows]
     longest = max((len(window.label or window.window) for window in windows), default=0)
     reset_below, label_width, bar_width, widths = False, 0, 0, [0]
-    for reset_below in (False, True):
+    for reset_below, min_label in _MIN_LABEL_WIDTHS.items():
         rows = [
             _render_facts(window, formatter, firing.get(window.series, set()), reset_below=reset_below)
             for window in windows
         ]
         widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
         room = width - sum(len(_GAP) + each for each in widths if each) - 2 * len(_GAP)
-        (min_label, max_label), (min_bar, max_bar) = _LABEL_WIDTHS, _BAR_WIDTHS
-        label_width = min(longest, max_label, max(room - min_bar, min_label))
+        min_bar, max_bar = _BAR_WIDTHS
+        label_width = min(longest, _MAX_LABEL_WIDTH, max(room - min_bar, min_label))
         bar_width = max(min(max_bar, room - label_width), min_bar)
         if label_width + bar_width <= room:
             break
@@ -214,7 +216,9 @@ def _render_bar(window: WindowStatus, bar_width: int, style: str) -> Text:
 
 
 def _shorten_label(text: str, max_width: int) -> str:
-    """A window's name, cut in the middle: the ends tell similar names apart."""
+    """A window's name, without the word `window` or cut in the middle: the ends tell similar names apart."""
+    if len(text) > max_width:
+        text = text.removesuffix(" window")
     head = (max_width - 1) // 3
     return text if len(text) <= max_width else f"{text[:head]}…{text[head + 1 - max_width :]}"
 

@@ -64,13 +64,13 @@ def _run_check(check: Check, context: DoctorContext) -> Iterable[Finding]:
     """The check's findings. An exception becomes a finding without its text, which may hold a secret."""
     try:
         yield from check(context)
-    except OSError as error:
-        yield fail(
-            str(error.filename), f"cannot be read: {error.strerror}", machine.format_list_command(error.filename)
-        )
     except Exception as error:  # noqa: BLE001 - one broken check must not stop the others
-        message = f"this check itself failed ({type(error).__name__} at {find_place(error)})"
-        yield fail(check.__name__, message, "report it, please")
+        if isinstance(error, OSError) and error.filename is not None:
+            cure = machine.format_list_command(error.filename)
+            yield fail(str(error.filename), f"cannot be read: {error.strerror}", cure)
+        else:
+            message = f"this check itself failed ({type(error).__name__} at {find_place(error)})"
+            yield fail(check.__name__, message, "report it, please")
 
 
 def _redact_finding(finding: Finding, redactor: Redactor) -> Finding:
