@@ -192,3 +192,25 @@ def test_on_a_full_disk_the_daemon_alerts_from_memory_and_reports_it(home, serve
     until(lambda: any("cannot be written" in str(each["message"]) for each in received(server)), process)
     assert process.poll() is None
     assert [each["event"] for each in received(server) if each.get("rule") == "claude-session"] == ["firing"]
+
+
+FIRST_DECODING = """
+import sys, threading
+from watcher.core.model import Snapshot
+from watcher.storage.records import decode_json
+sys.setswitchinterval(1e-6)
+text = '{"at": "2026-01-01T00:00:00Z", "readings": [{"window": "a", "kind": "session", "used": "3.0"}]}'
+barrier = threading.Barrier(4)
+def decode():
+    barrier.wait()
+    assert decode_json(text, Snapshot, {"provider": "claude", "account": ""}).readings[0].used == 3
+threads = [threading.Thread(target=decode) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@pytest.mark.slow  # ten processes; msgspec alone crashes in every second one
+def test_threads_that_decode_a_record_for_the_first_time_do_not_crash():
+    ended = [subprocess.run([sys.executable, "-c", FIRST_DECODING], check=False).returncode for _ in range(10)]
+    assert ended == [0] * 10

@@ -149,6 +149,7 @@ class ActionRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 ACTIONS = ("snooze", "unsnooze", "refresh")
+_REQUEST_DECODER = msgspec.json.Decoder(ActionRequest)
 
 
 def perform_action(action: str, paths: Paths, request: ActionRequest) -> str:
@@ -212,7 +213,7 @@ class DashboardServer(ThreadingHTTPServer):
     def run(self) -> str:
         """Serve until no page is open or visible. Returns why it ended."""
         load_own_providers()
-        self.publish_status()  # msgspec crashes where two threads decode a record for the first time
+        self.publish_status()  # before another thread needs the same records: see `status.document`
         for work in (self.serve_forever, self._publish_details):
             Thread(target=work, daemon=True).start()
         try:
@@ -299,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _act(self, action: str, body: bytes) -> None:
         try:
-            request = msgspec.json.decode(body, type=ActionRequest)
+            request = _REQUEST_DECODER.decode(body)
             with self.server.action_lock:
                 text = perform_action(action, self.server.paths, request)
         except (WatcherError, msgspec.DecodeError) as error:

@@ -133,6 +133,8 @@ class StatusDocument(Struct, frozen=True, kw_only=True):
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+_DECODER = msgspec.json.Decoder(StatusDocument)
+"""Made when this module is loaded: msgspec 0.22 crashes where two threads need a type of record for the first time."""
 
 
 def encode_json(document: Struct | Mapping[str, Any]) -> bytes:
@@ -180,7 +182,7 @@ def _update_account(account: AccountStatus, now: datetime) -> AccountStatus:
 def read_status(state_dir: Path, *, now: datetime) -> StatusDocument | None:
     """The document, brought up to date; None if it is missing or of another version."""
     try:
-        document = msgspec.json.decode(read_file(state_dir / FILE_NAME, MAX_BYTES), type=StatusDocument)
+        document = _DECODER.decode(read_file(state_dir / FILE_NAME, MAX_BYTES))
     except (OSError, msgspec.DecodeError):
         return None
     return update_status(document, now) if document.schema == SCHEMA_NAME else None

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,6 +40,9 @@ class Account(Struct, frozen=True, kw_only=True):
         )
 
 
+_CONVERTING = Lock()
+"""msgspec 0.22 crashes where two threads need a type of record for the first time."""
+
 ACCOUNT_FIELDS = ("provider", "account")
 """Of a snapshot and of a failure: they have columns, and are not in the JSON text."""
 
@@ -65,7 +69,9 @@ def decode_json(text: str, kind: type[T], columns: Mapping[str, Any]) -> T:
     Raises:
         MsgspecError: it is no such record.
     """
-    return msgspec.convert({**msgspec.json.decode(text, type=dict), **columns}, kind)
+    fields = {**msgspec.json.decode(text, type=dict), **columns}
+    with _CONVERTING:
+        return msgspec.convert(fields, kind)
 
 
 def encode_series_columns(reading: Reading) -> tuple[Any, ...]:
