@@ -18,6 +18,7 @@ from watcher.core.rules.parser import (
 from watcher.core.rules.vocabulary import PROVIDER_WINDOWS, Unit, find_common_unit
 
 LEVEL = parse_literal("80%")
+VALUE_HINT = "valid here: a value such as `80%` or `$12.50`, or a series such as `claude.five_hour`"
 
 
 def get_error(text, **more):
@@ -251,11 +252,7 @@ def test_units_are_checked_while_parsing(text, message, spot):
         ),
         ("gemini-cli > 8%", "unexpected `-` in `gemini-cli`; did you mean `gemini_cli`?", "gemini-cli"),
         ("claude > 80% AND claude < 90%", "unexpected `AND`; valid here: `and`, `or`, a comparison, or the end", "AND"),
-        (
-            "NOT claude.up",
-            "unknown word `NOT`; valid: " + ", ".join(PROVIDER_WINDOWS),
-            "NOT",
-        ),
+        ("NOT claude.up", "unknown word `NOT`; did you mean `not`?", "NOT"),
         ("usd > 5", "unknown word `usd`; did you mean `used`?", "usd"),
     ],
 )
@@ -268,16 +265,8 @@ def test_unknown_words_are_refused_with_the_closest_known_one(text, message, spo
     [
         ("", "there is no condition; write one such as `claude.five_hour > 80%`", ""),
         ("   ", "there is no condition; write one such as `claude.five_hour > 80%`", " "),
-        (
-            "claude >",
-            "the condition ends too early; valid here: a value such as `80%`, or a series such as `claude.five_hour`",
-            "",
-        ),
-        (
-            "claude > > 5%",
-            "unexpected `>`; valid here: a value such as `80%`, or a series such as `claude.five_hour`",
-            ">",
-        ),
+        ("claude >", f"the condition ends too early; {VALUE_HINT}", ""),
+        ("claude > > 5%", f"unexpected `>`; {VALUE_HINT}", ">"),
         ("(claude > 5%", "this `(` is never closed", "("),
         ("claude > 5%)", "unexpected `)`; valid here: `and`, `or`, a comparison, or the end", ")"),
         ("claude > 5% claude > 6%", "unexpected `claude`; valid here: `and`, `or`, a comparison, or the end", "claude"),
@@ -288,12 +277,12 @@ def test_unknown_words_are_refused_with_the_closest_known_one(text, message, spo
         ("claude > 5% && claude.up", "unexpected `&&`; did you mean `and`?", "&&"),
         ("!claude.up", "unexpected `!`; did you mean `not`?", "!"),
         ("claude ≥ 5%", "unexpected `≥`; did you mean `>=`?", "≥"),
-        ("claude .five_hour > 5%", "unexpected `.`", "."),
-        ("claude[me.five_hour > 5%", "unexpected `[`", "["),
-        ("claude > .5%", "unexpected `.`", "."),
-        ("claude > %", "unexpected `%`", "%"),
-        ("claude > \x00", "unexpected `\\x00`", "\x00"),
-        ("claude > \x1b[31m", "unexpected `\\x1b`", "\x1b"),
+        ("claude .five_hour > 5%", f"unexpected `.`; {VALUE_HINT}", "."),
+        ("claude[me.five_hour > 5%", f"unexpected `[`; {VALUE_HINT}", "["),
+        ("claude > .5%", f"unexpected `.`; {VALUE_HINT}", "."),
+        ("claude > %", f"unexpected `%`; {VALUE_HINT}", "%"),
+        ("claude > \x00", f"unexpected `\\x00`; {VALUE_HINT}", "\x00"),
+        ("claude > \x1b[31m", f"unexpected `\\x1b`; {VALUE_HINT}", "\x1b"),
         ("claude > 12x", "`12x` is not a value; valid: `80%`, `45m`, `2h`, `7d`, `1h30m`, `$12.50` or `50`", "12x"),
         (
             "claude > 1.2.3%",

@@ -355,4 +355,5 @@ def describe_type_error(error: ValidationError) -> str:
         " or ".join(_TYPE_NAMES.get(word, word) for word in group.split(" | ") if word != "null")
         for group in found.groups()
     )
-    return f"takes {wanted}, not {given}"
+    hint = {"a list": "; put it in brackets", "a text": "; put it in quotes"}.get(wanted, "")
+    return f"takes {wanted}, not {given}{hint if given not in ('a list', 'a table') else ''}"

@@ -57,7 +57,7 @@ _DASHED_NAME = re.compile(r"[A-Za-z*][A-Za-z0-9_.]*(?:-[A-Za-z][A-Za-z0-9_.]*)+"
 _SELECTOR_PATTERN = re.compile(r"([^.\[]+)(?:\[([^\]]*)\])?((?:\..*)?)")
 COMPARISON_OPERATORS = (">", ">=", "<", "<=", "==", "!=")
 _KEYWORDS = ("and", "or", "not", "true", "false", "level")
-_VALUE_HINT = "valid here: a value such as `80%`, or a series such as `claude.five_hour`"
+_VALUE_HINT = "valid here: a value such as `80%` or `$12.50`, or a series such as `claude.five_hour`"
 _LITERAL_HINT = "valid: `80%`, `45m`, `2h`, `7d`, `1h30m`, `$12.50` or `50`"
 
 
@@ -376,7 +376,7 @@ def tokenize(text: str) -> list[Token]:
     while offset < len(text):
         found = _TOKEN_PATTERN.match(text, offset)
         if found is None:
-            raise ExpressionError(f"unexpected {quote_text(text[offset])}", offset, offset + 1)
+            raise ExpressionError(f"unexpected {quote_text(text[offset])}; {_VALUE_HINT}", offset, offset + 1)
         kind, word = found.lastgroup or "", found.group()
         if kind == "wrong_operator":
             meant = _OPERATOR_CORRECTIONS[word]
@@ -447,7 +447,7 @@ def parse_selector_token(token: Token) -> tuple[ast.Selector, str]:
 def _check_provider(provider: str, token: Token) -> None:
     if provider == "*" or provider in PROVIDER_WINDOWS:
         return
-    what, others = ("word", tuple(FIELD_UNITS)) if token.text == provider else ("provider", ())
+    what, others = ("word", (*FIELD_UNITS, *_KEYWORDS)) if token.text == provider else ("provider", ())
     hint = suggest_word(provider, (*PROVIDER_WINDOWS, *others), f"valid: {', '.join(PROVIDER_WINDOWS)}")
     message = f"unknown {what} {quote_text(provider)}; {hint}"
     raise ExpressionError(message, token.start, token.start + len(provider))
