@@ -40,6 +40,26 @@ timeout = "5s"
 type = "ntfy"
 topic = "abc"
 priority = 3
+[channels.am]
+type = "alertmanager"
+urls = ["http://127.0.0.1:9093"]
+labels = { team = "a" }
+resend = "1m"
+lasts = "24h"
+[metrics]
+listen = "127.0.0.1:9188"
+token = "0123456789abcdef"
+textfile = "~/x.prom"
+detail = "lean"
+account = "alias"
+aliases = { a = "b" }
+salt = "s"
+labels = { team = "a" }
+[metrics.push]
+url = "https://mimir.example/api/v1/push"
+every = "1m"
+headers = { A = "b" }
+instance = "name"
 [route]
 default = ["desktop"]
 critical = ["team"]
@@ -114,10 +134,14 @@ def test_a_strange_value_in_the_place_of_a_table_loads_or_is_refused_in_words(tm
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[poll]\nevery = 5\n", "config.toml:2:9: `every` takes a text, not a whole number\n"),
+        ("[poll]\nevery = 5\n", "config.toml:2:9: `every` takes a text, not a whole number; put it in quotes\n"),
+        ('[metrics]\ntextfile = ""\n', "config.toml:2:12: `textfile`: write an absolute path that ends in .prom"),
         ("[poll]\nhints = 1\n", "config.toml:2:9: `hints` takes true or false, not a whole number\n"),
-        ('[route]\ndefault = "x"\n', "config.toml:2:11: `default` takes a list, not a text\n"),
-        ("[route]\ncritical = [1]\n", "config.toml:2:13: `critical` takes a text, not a whole number\n"),
+        ('[route]\ndefault = "x"\n', "config.toml:2:11: `default` takes a list, not a text; put it in brackets\n"),
+        (
+            "[route]\ncritical = [1]\n",
+            "config.toml:2:13: `critical` takes a text, not a whole number; put it in quotes\n",
+        ),
         ("[providers.claude]\nenabled = []\n", "config.toml:2:11: `enabled` takes true or false, not a list\n"),
         ("channels = 1979-05-27\n", "config.toml:1:12: `channels` takes a table, not a date\n"),
         ("[rule]\nname = 1\n", "config.toml:1:1: rules are written under [[rule]], not as a table\n"),
