@@ -213,10 +213,13 @@ def test_an_answer_is_judged_by_its_status(status, body, delivered, permanent):
     assert (result.delivered, result.permanent) == (delivered, permanent)
 
 
-@pytest.mark.parametrize("status", [302, 401, 404, 413, 422])
-def test_a_refusal_says_what_to_do(status):
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(status, "`url` and `headers`") for status in (302, 401, 404, 422)] + [(413, 'detail = "lean"')],
+)
+def test_a_refusal_says_what_to_do(status, hint):
     result = interpret_push_response(Response(status=status, received_at=START))
-    assert "`url` and `headers`" in result.detail
+    assert hint in result.detail
     assert result.permanent
 
 

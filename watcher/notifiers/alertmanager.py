@@ -52,8 +52,11 @@ class Settings(base.ChannelSettings, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`urls` is empty: write the address of each Alertmanager")
         for url in self.urls:
             base.check_url(url, "urls")
-            if "@" in urlsplit(url).netloc:
+            parts = urlsplit(url)
+            if "@" in parts.netloc:
                 raise ValueError("`urls`: put a login into `headers`, such as Authorization")
+            if parts.query or re.search(r"/api(/v[0-9].*)?/?$", parts.path):
+                raise ValueError("`urls`: write each address up to the port or its prefix, without /api and query")
         base.check_headers(self.headers)
         check_labels(self.labels, OWN_LABELS)
         check_duration("resend", self.resend, MIN_RESEND, MAX_RESEND, "30s to 3m")

@@ -277,9 +277,9 @@ def interpret_push_response(response: Response) -> DeliveryOutcome:
         detail = "another watcher pushes the same series: give each machine its own `instance`"
         return DeliveryOutcome(delivered=True, detail=detail)
     if outcome.permanent:
-        detail = (
-            f"answered {format_status(response.status)}; check `url` and `headers` of [metrics.push], and its log;"
-            " nothing is pushed until the settings change"
-        )
+        hint = "check `url` and `headers` of [metrics.push], and its log"
+        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            hint = 'set detail = "lean" in [metrics]'
+        detail = f"answered {format_status(response.status)}; {hint}; nothing is pushed until the settings change"
         return structs.replace(outcome, detail=detail)
     return outcome
