@@ -53,7 +53,8 @@ def test_unknown_is_null_and_money_is_exact(compose, message):
     assert b'"remaining":129.46956147' in sent
     unknown = json.loads(sent)
     assert (unknown["used_percent"], unknown["resets_at"], unknown["rule"]) == (None, None, None)
-    assert build_payload(message(remaining=None))["remaining"] is None
+    payload = build_payload(message(remaining=None, body="", unit=""))
+    assert (payload["remaining"], payload["unit"], payload["message"]) == (None, None, "")
 
 
 def test_the_signature_is_of_the_very_bytes(compose):

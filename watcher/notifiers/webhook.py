@@ -193,9 +193,9 @@ def make_idempotency_key(delivery_key: str) -> str:
 
 def build_payload(message: Message) -> dict[str, Any]:
     """The keys of `watcher.alert.v1` in order; None for what is unknown or does not apply (a digest has no window)."""
-    own = {"schema": PAYLOAD_SCHEMA, "message": message.body}
-    values = ((name, own[name] if name in own else getattr(message, name)) for name in PAYLOAD_KEYS)
-    return {name: None if value == "" else value for name, value in values}
+    values = ((name, getattr(message, name, "")) for name in PAYLOAD_KEYS)
+    known = {name: None if value == "" else value for name, value in values}
+    return known | {"schema": PAYLOAD_SCHEMA, "message": message.body}
 
 
 def encode_payload(message: Message) -> bytes:
