@@ -364,6 +364,15 @@ def test_a_clock_that_was_set_back_shows_in_the_store(host):
     )
 
 
+@pytest.mark.parametrize(("named", "shown"), [("Mars/Phobos", "Mars"), (":Mars/Phobos", "Mars"), ("Etc/UTC", "UTC")])
+def test_an_unknown_zone_is_a_warning(host, named, shown):
+    host.env["TZ"] = named
+    (found,) = machine.check_local_time_zone(host.context(), timezone(timedelta(0), shown))
+    assert (found.verdict, f"TZ={named} is not a time zone" in found.message) == (
+        ("warn", True) if shown == "Mars" else ("ok", False)
+    )
+
+
 def test_the_zone_is_shown(host):
     (found,) = machine.check_local_time_zone(host.context(), timezone(timedelta(hours=1), "CET"))
     assert found.message == "CET, UTC+0100, so it is 10:00 now"

@@ -114,7 +114,8 @@ class RemovePath(Struct, frozen=True):
     path: Path
 
     def __str__(self) -> str:
-        return f"remove {self.path}"
+        is_folder = self.path.is_dir() and not self.path.is_symlink()
+        return f"remove {self.path}{', if nothing else is in it' if is_folder else ''}"
 
     def perform(self, _run: Run, _wait: Wait, _env: Mapping[str, str]) -> None:
         """Raises `OSError` if it cannot be removed."""

@@ -330,7 +330,11 @@ def _check_offset(offset: timedelta, ago: str) -> Finding:
 
 def check_local_time_zone(context: DoctorContext, local_zone: tzinfo | None = None) -> Iterator[Finding]:
     """The zone of quiet hours and `active` intervals."""
-    here = context.now.astimezone(local_zone or LocalZone())
+    here, named = context.now.astimezone(local_zone or LocalZone()), context.host_info.env.get("TZ", "")
+    if "/" in named and here.tzname() == named.removeprefix(":").partition("/")[0]:  # the C library read it as a name
+        message = f"TZ={named} is not a time zone that this machine knows, so all times are in UTC"
+        yield warn("zone", message, "correct TZ, or install the time zone database (tzdata)")
+        return
     routing = None if context.config is None else context.config.routing
     quiet_zone = routing.formatter.tz if routing is not None and routing.quiet_hours is not None else None
     hours = "" if quiet_zone is None or isinstance(quiet_zone, LocalZone) else f"; quiet hours are in {quiet_zone}"
