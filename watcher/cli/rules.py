@@ -163,7 +163,7 @@ def test(files: tuple[str, ...]) -> int:
     """Run the examples of the rules: of those in FILES, else of those in force. A row for each.
 
     \b
-    . ok   p pending   F firing
+    . ok   p pending   F firing   - not a series of the rule
 
     \b
     Exit code:  0  every example came out as expected

@@ -79,8 +79,8 @@ def test_with_a_limit_the_percent_is_known():
     assert poll.readings[0].used_percent == pytest.approx(75)
 
 
-def test_a_rule_about_another_series_does_not_fire():
-    assert run_example(rule("codex.weekly > 10%"), example(99)).phases == (".",)
+def test_an_example_of_another_series_shows_nothing_about_its_rule():
+    assert run_example(rule("codex.weekly > 10%"), example(9, 99)).phases == ("-", "-")
 
 
 @pytest.mark.parametrize("path", sorted(HOUSE.glob("*.toml")), ids=lambda path: path.stem)

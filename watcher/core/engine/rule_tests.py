@@ -24,6 +24,7 @@ DEFAULT_START_AT = datetime(2026, 1, 7, 12, tzinfo=UTC)
 PHASE_MARKS = {AlertPhase.OK: ".", AlertPhase.PENDING: "p", AlertPhase.FIRING: "F"}
 RESET_MARK = "reset"
 UNKNOWN_MARK = "?"
+NO_MATCH_MARK = "-"
 
 _BOUNDARY_MARGIN = timedelta(seconds=1)
 
@@ -33,7 +34,7 @@ class ExampleResult(Struct, frozen=True, kw_only=True):
 
     rule: str
     example: Example
-    phases: tuple[str, ...]  # one mark a step, as in `expect`
+    phases: tuple[str, ...]  # one mark a step, as in `expect`, or `NO_MATCH_MARK`
 
     @property
     def passed(self) -> bool:
@@ -56,6 +57,9 @@ def run_example(rule: Rule, example: Example) -> ExampleResult:
         engine_state = evaluator.apply_evaluation(engine_state, evaluation)
         alert = engine_state.alert_states.get(key)
         phases.append(PHASE_MARKS[AlertPhase.OK if alert is None else alert.phase])
+    states = engine_state.series_states.values()
+    if states and not any(state.matches(rule.subject) for state in states):
+        phases = [NO_MATCH_MARK] * len(phases)  # nothing is shown by a rule that stays quiet about another series
     return ExampleResult(rule=rule.name, example=example, phases=tuple(phases))
 
 
