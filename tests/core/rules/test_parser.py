@@ -168,7 +168,7 @@ def test_the_parts_of_a_selector(text, selector, field):
         ),
         (
             "claude.up and 45m",
-            "`45m` is a duration, not a condition; compare it, as in `claude.five_hour > 80%`",
+            "`45m` is a duration, not a condition; compare it, as in `claude < 80%`",
             "45m",
         ),
         ("claude.up > true", "`claude.up` is true or false, which has no order; valid: `==` or `!=`", ">"),

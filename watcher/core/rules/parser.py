@@ -313,7 +313,9 @@ class _Parser:
     def _require_boolean(self, part: _ParsedNode) -> None:
         if part.unit is Unit.BOOLEAN:
             return
-        example = "claude.five_hour > 80%" if ast.is_constant(part.node) else f"{part.node} > {part.unit.example}"
+        example = f"{part.node} > {part.unit.example}"
+        if ast.is_constant(part.node):
+            example = f"{self.subject or 'claude.five_hour'} < {part.node if part.unit is Unit.PERCENT else '80%'}"
         _raise_error(f"{part.quoted} is {part.unit}, not a condition; compare it, as in `{example}`", part)
 
 
