@@ -1,7 +1,7 @@
 """Removes secrets from text: known ones by their value, others by their shape."""
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -110,7 +110,7 @@ def redact_toml_line(text: str, start: int, line: str) -> str:
     line = _USERINFO.sub(_mask_match, line)
     offsets, names = _find_tables(text)
     index = bisect_right(offsets, start) - 1
-    is_in_string = any(text.count(quotes, 0, start) % 2 for quotes in ('"""', "'''"))
+    is_in_string = any(bisect_left(quotes, start) % 2 for quotes in _find_triple_quotes(text))
     assignment = None if is_in_string else _KEY_ASSIGNMENT.match(line)
     key_parts = _get_key_parts(assignment)
     table = names[index] if index >= 0 else key_parts[0]
@@ -170,6 +170,12 @@ def _find_tables(text: str) -> tuple[list[int], list[str]]:
     """The offsets of the table headers in a TOML text, and the first part of each name; a table of headers is that."""
     found = list(_TABLE_HEADER.finditer(text))
     return [each.start() for each in found], ["headers" if "headers" in each[2] else each[1] for each in found]
+
+
+@lru_cache(maxsize=2)  # likewise
+def _find_triple_quotes(text: str) -> list[list[int]]:
+    """The offsets of the quotes that begin and end texts of several lines, of each kind."""
+    return [[each.start() for each in re.finditer(quotes, text)] for quotes in ('"""', "'''")]
 
 
 def _mask_value(match: re.Match[str]) -> str:
