@@ -12,7 +12,7 @@ from watcher.core.model import Command, CommandResult
 from watcher.core.redaction import Redactor
 from watcher.credentials import HostInfo
 from watcher.doctor import DoctorContext, Finding
-from watcher.doctor.context import build_context
+from watcher.doctor.runner import build_context
 from watcher.storage.store import DATABASE_FILE_NAME, Store
 from watcher.system import foreign_databases
 from watcher.system.clock import Clock

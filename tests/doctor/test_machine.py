@@ -11,7 +11,7 @@ from tests.doctor.host import FakeHost, one, root, summarize
 from watcher.agent import systemd
 from watcher.core.model import CommandResult, PollFailure
 from watcher.doctor import config, machine
-from watcher.doctor.report import run_checks
+from watcher.doctor.runner import run_checks
 from watcher.polling.fetch import CLOCK_AHEAD_FACT
 from watcher.system.lock import Lock
 

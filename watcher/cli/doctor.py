@@ -13,8 +13,7 @@ from watcher.cli.output import echo, format_columns, get_output_width, wrap_line
 from watcher.core.redaction import Redactor
 from watcher.core.rules.diagnostics import sanitize_for_terminal, suggest_word
 from watcher.doctor import Finding, Verdict
-from watcher.doctor.context import build_context
-from watcher.doctor.report import Report, run_checks
+from watcher.doctor.runner import Report, build_context, run_checks
 from watcher.providers.registry import PROVIDERS
 from watcher.status.document import format_json
 from watcher.system import environment

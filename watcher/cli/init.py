@@ -28,7 +28,7 @@ from watcher.core.rules.diagnostics import suggest_word
 from watcher.core.rules.rule import build_rules_schema
 from watcher.credentials import HostInfo
 from watcher.doctor import DesktopUnavailableError
-from watcher.doctor.context import describe_desktop
+from watcher.doctor.runner import describe_desktop
 from watcher.errors import UsageError, WatcherError
 from watcher.notifiers import NOTIFIERS
 from watcher.providers.registry import PROVIDERS

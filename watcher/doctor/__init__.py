@@ -1,6 +1,6 @@
 """Checks of the installation: each finding has a verdict, one sentence and the command that fixes it.
 
-`context` collects what the checks look at, `report` lists the checks and runs them. The checks are in `config` (config,
+`runner` collects what the checks look at, lists the checks and runs them. The checks are in `config` (config,
 rules and channels), `providers` (logins and last answers) and `machine` (login item, daemon, database, files,
 clock). A check only reads: it sends nothing and asks no provider, only Alertmanagers whether they are ready.
 """
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 class Finding(Struct, frozen=True, kw_only=True):
     """What one check found."""
 
-    group: str = ""  # "logins"; set by `report.run_checks`
+    group: str = ""  # "logins"; set by `runner.run_checks`
     subject: str  # what was checked: "claude", a path, a channel's name
     verdict: Verdict
     message: str  # one sentence

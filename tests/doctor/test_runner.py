@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.host import SECRETS
-from watcher.doctor import Finding, Verdict, report
-from watcher.doctor.report import CHECKS, run_checks
+from watcher.doctor import Finding, Verdict, runner
+from watcher.doctor.runner import CHECKS, run_checks
 from watcher.status.document import format_json
 
-FOLDER = Path(report.__file__).parent
+FOLDER = Path(runner.__file__).parent
 
 
 def finding(verdict=Verdict.OK, **more):
@@ -18,7 +18,7 @@ def finding(verdict=Verdict.OK, **more):
 def test_every_public_check_is_in_the_table():
     checks = {(check.__module__, check.__name__) for _, check in CHECKS}
     for path in FOLDER.glob("*.py"):
-        if path.stem in ("__init__", "report", "context"):
+        if path.stem in ("__init__", "runner"):
             continue
         made = {
             line.split("(")[0].removeprefix("def ")
@@ -59,7 +59,7 @@ def test_a_check_that_breaks_is_a_failure_and_stops_no_other(host, error):
     report = run_checks(host.context(), host.clean, checks=[("g", broken), ("h", lambda _scene: [finding(group="h")])])
     assert [each.group for each in report.checks] == ["g", "g", "h"]
     assert report.checks[1].verdict is Verdict.FAIL
-    assert report.checks[1].message.startswith(f"this check itself failed ({error.__name__} at test_report.py:")
+    assert report.checks[1].message.startswith(f"this check itself failed ({error.__name__} at test_runner.py:")
     assert SECRETS["claude"] not in repr(report)
 
 
