@@ -306,7 +306,8 @@ def test_a_value_that_is_refused_is_not_reported_as_missing_too():
     window = '[[window]]\nid = 5\nused = { pth = "a" }\n'
     _, mistakes = read_definition(HEAD + REQUEST + window, "a.toml")
     assert [each.message for each in mistakes] == [
-        "`id` takes a text, not a whole number", "unknown key `pth`; did you mean `path`?", "`path` is missing",
+        "`id` takes a text, not a whole number; put it in quotes", "unknown key `pth`; did you mean `path`?",
+        "`path` is missing",
     ]  # fmt: skip
 
 
