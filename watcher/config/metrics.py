@@ -75,9 +75,12 @@ class MetricsTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError('`listen`: write host and port, such as "127.0.0.1:9188"')
         if self.listen is not None and not is_loopback(self.address[0]) and self.token is None:
             raise ValueError("`listen` on another host than 127.0.0.1 needs a `token`: other machines can read it")
-        path = Path("/x.prom" if self.textfile is None else self.textfile)
-        if path.suffix != ".prom" or not (path.is_absolute() or path.parts[:1] == ("~",)):
-            raise ValueError("`textfile`: write an absolute path that ends in .prom, as node_exporter reads no other")
+        if self.textfile is not None:
+            path = Path(self.textfile)
+            if path.suffix != ".prom" or not (path.is_absolute() or path.parts[:1] == ("~",)):
+                raise ValueError(
+                    "`textfile`: write an absolute path that ends in .prom, as node_exporter reads no other"
+                )
         check_labels(self.labels, RESERVED_LABELS)
 
     @property
