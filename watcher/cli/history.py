@@ -8,7 +8,7 @@ import io
 import shutil
 import sys
 from bisect import bisect
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -64,7 +64,8 @@ def build_tracks(
     transitions = store.alerts.load_transitions(since=since)
     states = store.alerts.load_state().series_states
     failures = store.readings.load_failures(since=since)
-    format_series = make_series_formatter(store)
+    account_names = load_account_names(store)
+    format_series, format_name = make_series_formatter(store), make_name_formatter(store, account_names)
     is_hourly = len(series) > MAX_DETAILED_SERIES and not every_reading
     tracks = []
     for each in sorted(series, key=lambda each: (get_provider_position(each.provider), each.account, each.window)):
@@ -76,9 +77,9 @@ def build_tracks(
             continue
         tracks.append(
             Track(
-                name=format_series_name(store, each, history.label),
+                name=format_name(each, history.label),
                 series_name=format_series(each),
-                account_name=find_account_name(store, each),
+                account_name=find_account_name(account_names, each),
                 usage_history=history,
                 threshold_lines=thresholds.find_threshold_lines(states[each], rules) if each in states else (),
                 transitions=tuple(transition for transition in transitions if transition.series == each),
@@ -90,14 +91,19 @@ def build_tracks(
     return tracks
 
 
-def format_series_name(store: Store, series: Series, label: str) -> str:
-    """`Claude, 5-hour window`; with the account where the provider has several."""
-    provider = PROVIDERS.get(series.provider)
-    name = provider.name if provider else series.provider
-    account = clean_text(find_account_name(store, series), _MAX_NAME_LENGTH)
-    if account and series.provider in store.accounts.load_multi_account_providers():
-        name += f" ({account})"
-    return f"{name}, {clean_text(label or series.window, _MAX_NAME_LENGTH)}"
+def make_name_formatter(store: Store, account_names: Mapping[tuple[str, str], str]) -> Callable[[Series, str], str]:
+    """Writes the name of a window: `Claude, 5-hour window`; with the account where the provider has several."""
+    several = store.accounts.load_multi_account_providers()
+
+    def format_name(series: Series, label: str) -> str:
+        provider = PROVIDERS.get(series.provider)
+        name = provider.name if provider else series.provider
+        account = clean_text(find_account_name(account_names, series), _MAX_NAME_LENGTH)
+        if account and series.provider in several:
+            name += f" ({account})"
+        return f"{name}, {clean_text(label or series.window, _MAX_NAME_LENGTH)}"
+
+    return format_name
 
 
 def get_provider_position(provider: str) -> int:
@@ -105,10 +111,14 @@ def get_provider_position(provider: str) -> int:
     return list(PROVIDERS).index(provider) if provider in PROVIDERS else len(PROVIDERS)
 
 
-def find_account_name(store: Store, series: Series) -> str:
+def load_account_names(store: Store) -> dict[tuple[str, str], str]:
+    """(provider, key) of each account -> its name."""
+    return {(account.provider, account.account): account.name for account in store.accounts.load()}
+
+
+def find_account_name(account_names: Mapping[tuple[str, str], str], series: Series) -> str:
     """The name of the account of a series, for people."""
-    names = {(account.provider, account.account): account.name for account in store.accounts.load()}
-    return names.get((series.provider, series.account)) or series.account
+    return account_names.get((series.provider, series.account)) or series.account
 
 
 _TERMINAL = "terminal"
@@ -176,10 +186,10 @@ def _check_target(target: str | None) -> None:
 def _load_tracks(selector_texts: Iterable[str], time_range: TimeRange, *, every_reading: bool) -> list[Track]:
     selectors, rules = parse_selectors(selector_texts), load_effective_config().rules
     with open_store(find_paths(), time_range.end) as store:
-        states = store.alerts.load_state().series_states
+        states, account_names = store.alerts.load_state().series_states, load_account_names(store)
         chosen = []
         for series in store.readings.load_series():
-            state, name = states.get(series), find_account_name(store, series)
+            state, name = states.get(series), find_account_name(account_names, series)
             kind, is_primary = ("", False) if state is None else (state.kind.value, state.primary)
             if not selectors or any(
                 each.for_all_windows.matches(series, name, kind, is_primary=is_primary) for each in selectors
