@@ -4,7 +4,7 @@ Pure: a document goes in, lines of styled text come out. Names and bars share th
 leave; where that is too little, resets move to a second line.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich.text import Text
 
@@ -73,8 +73,8 @@ def _sanitize_line(line: Text, *, ascii_only: bool) -> Text:
 
 
 def _render_accounts(document: StatusDocument, formatter: StatusFormatter, width: int) -> Iterator[Text]:
-    reset_below, widths = _choose_widths(document, formatter, width)
     firing = _find_firing_severities(document)
+    reset_below, widths = _choose_widths(document, firing, formatter, width)
     for account in document.providers:
         yield from _render_heading(account, formatter, width, is_polled=document.daemon_running)
         for window in account.windows:
@@ -88,9 +88,10 @@ def _render_accounts(document: StatusDocument, formatter: StatusFormatter, width
         yield Text()
 
 
-def _choose_widths(document: StatusDocument, formatter: StatusFormatter, width: int) -> tuple[bool, list[int]]:
+def _choose_widths(
+    document: StatusDocument, firing: Mapping[str, Collection[str]], formatter: StatusFormatter, width: int
+) -> tuple[bool, list[int]]:
     """Whether the reset is in a second line, and the widths of the columns; 0: empty in every row."""
-    firing = _find_firing_severities(document)
     windows = [window for account in document.providers for window in account.windows]
     longest = max((len(window.label or window.window) for window in windows), default=0)
     reset_below, label_width, bar_width, widths = False, 0, 0, [0]
