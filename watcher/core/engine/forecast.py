@@ -50,10 +50,10 @@ def add_sample(samples: tuple[Sample, ...], at: datetime, used_percent: float) -
 
 def estimate_rate(samples: tuple[Sample, ...], window: timedelta | None) -> float | None:
     """The rate in percent an hour, zero or more; None: unknown."""
-    from statistics import linear_regression  # noqa: PLC0415 - not for a `check` without readings
-
     if len(samples) < MIN_READINGS or samples[-1].at - samples[0].at < MIN_SPAN:
         return None
+    from statistics import linear_regression  # noqa: PLC0415 - only where there is a line to fit
+
     recent = max(MIN_RECENT_SPAN, window / RECENT_WINDOW_DIVISOR if window else MIN_RECENT_SPAN)
     last, first, rises = samples[-1], len(samples) - 1, 0
     while first > 0 and (last.at - samples[first].at < recent or rises < MIN_RISES):
