@@ -210,7 +210,7 @@ def get_json_field(body: bytes, *path: str) -> object:
 def explain_error(error: Exception) -> str:
     """Why nothing was sent, in one line; the text of an unknown error may hold a secret."""
     if isinstance(error, ProviderError):
-        return str(error).replace("it is asked again later", "it will be sent again")  # it speaks of polls
+        return str(error).replace("it is asked again later", "it will be sent again")  # the text is for a poll
     return f"failed with {type(error).__name__}; please report this"
 
 
