@@ -165,11 +165,11 @@ def correct_clock(store: Store, *, now: datetime) -> None:
 
 def build_routing(store: Store, config: Config) -> planner.Routing:
     """The config's routing, with the names of the accounts as they are now."""
-    accounts = store.accounts.load()
+    names = store.accounts.load_names()
     formatter = structs.replace(
         config.routing.formatter,
         multi_account_providers=store.accounts.load_multi_account_providers(),
-        account_names={(each.provider, each.account): each.name for each in accounts if each.name != each.account},
+        account_names={account: name for account, name in names.items() if name != account[1]},
     )
     return structs.replace(config.routing, formatter=formatter)
 

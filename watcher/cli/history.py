@@ -64,8 +64,8 @@ def build_tracks(
     transitions = store.alerts.load_transitions(since=since)
     states = store.alerts.load_state().series_states
     failures = store.readings.load_failures(since=since)
-    account_names = load_account_names(store)
-    format_series, format_name = make_series_formatter(store), make_name_formatter(store, account_names)
+    account_names = store.accounts.load_names()
+    format_series, format_name = make_series_formatter(store), make_name_formatter(store)
     is_hourly = len(series) > MAX_DETAILED_SERIES and not every_reading
     tracks = []
     for each in sorted(series, key=lambda each: (get_provider_position(each.provider), each.account, each.window)):
@@ -91,9 +91,9 @@ def build_tracks(
     return tracks
 
 
-def make_name_formatter(store: Store, account_names: Mapping[tuple[str, str], str]) -> Callable[[Series, str], str]:
+def make_name_formatter(store: Store) -> Callable[[Series, str], str]:
     """Writes the name of a window: `Claude, 5-hour window`; with the account where the provider has several."""
-    several = store.accounts.load_multi_account_providers()
+    account_names, several = store.accounts.load_names(), store.accounts.load_multi_account_providers()
 
     def format_name(series: Series, label: str) -> str:
         provider = PROVIDERS.get(series.provider)
@@ -109,11 +109,6 @@ def make_name_formatter(store: Store, account_names: Mapping[tuple[str, str], st
 def get_provider_position(provider: str) -> int:
     """The position of a provider in the order of all; the last one if it is unknown."""
     return list(PROVIDERS).index(provider) if provider in PROVIDERS else len(PROVIDERS)
-
-
-def load_account_names(store: Store) -> dict[tuple[str, str], str]:
-    """(provider, key) of each account -> its name."""
-    return {(account.provider, account.account): account.name for account in store.accounts.load()}
 
 
 def find_account_name(account_names: Mapping[tuple[str, str], str], series: Series) -> str:
@@ -186,7 +181,7 @@ def _check_target(target: str | None) -> None:
 def _load_tracks(selector_texts: Iterable[str], time_range: TimeRange, *, every_reading: bool) -> list[Track]:
     selectors, rules = parse_selectors(selector_texts), load_effective_config().rules
     with open_store(find_paths(), time_range.end) as store:
-        states, account_names = store.alerts.load_state().series_states, load_account_names(store)
+        states, account_names = store.alerts.load_state().series_states, store.accounts.load_names()
         chosen = []
         for series in store.readings.load_series():
             state, name = states.get(series), find_account_name(account_names, series)

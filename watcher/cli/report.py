@@ -25,7 +25,7 @@ from watcher.cli.charts.svg import (
     render_panel,
 )
 from watcher.cli.context import find_paths, load_effective_config, open_store, write_private_file
-from watcher.cli.history import build_tracks, get_provider_position, load_account_names, make_name_formatter
+from watcher.cli.history import build_tracks, get_provider_position, make_name_formatter
 from watcher.cli.status_text import StatusFormatter
 from watcher.core import formatting
 from watcher.core.engine.timeline import AlertPeriod, WindowPeriod, build_alert_periods, mean_used_percent
@@ -78,7 +78,7 @@ def _render_report(time_range: TimeRange, days: int) -> str:
         states = store.alerts.load_state().alert_states
         firing = [key for key, alert in states.items() if alert.phase is AlertPhase.FIRING]
         periods = build_alert_periods(store.alerts.load_transitions(since=time_range.start), firing)
-        format_name = make_name_formatter(store, load_account_names(store))
+        format_name = make_name_formatter(store)
         names = {period.series: format_name(period.series, "") for period in periods}
         several = store.accounts.load_multi_account_providers()
     names |= {track.usage_history.series: track.name for track in drawn}

@@ -232,7 +232,7 @@ def _to_timestamp(at: datetime | None) -> float | None:
 
 def make_account_labeler(store: Store, settings: MetricsTable) -> Callable[[str, str], str]:
     """A function from an account's provider and key to its label."""
-    names = {(each.provider, each.account): each.name for each in store.accounts.load()}
+    names = store.accounts.load_names()
     return lambda provider, key: label_account(settings, provider, key, names.get((provider, key), ""))
 
 

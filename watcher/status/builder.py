@@ -120,7 +120,7 @@ def build_status(store: Store, config: ConfigFacts, *, now: datetime) -> StatusD
 def make_series_formatter(store: Store) -> Callable[[Series], str]:
     """Writes a series as the user does: with its account, by name, where the provider has several."""
     several = store.accounts.load_multi_account_providers()
-    names = {(account.provider, account.account): account.name for account in store.accounts.load()}
+    names = store.accounts.load_names()
 
     def format_series(series: Series) -> str:
         if series.provider not in several:

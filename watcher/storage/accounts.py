@@ -46,6 +46,10 @@ class Accounts:
         """The account of that key; None if it was never polled."""
         return next((each for each in self.load() if (each.provider, each.account) == (provider, key)), None)
 
+    def load_names(self) -> dict[tuple[str, str], str]:
+        """(provider, key) of each account -> its name."""
+        return {(account.provider, account.account): account.name for account in self.load()}
+
     def load_multi_account_providers(self) -> frozenset[str]:
         """The providers with several accounts."""
         found = self._database.execute(

@@ -113,7 +113,7 @@ class Readings:
 
     def load_poll_results(self, since: datetime) -> list[PollResult]:
         """Every snapshot and every failed poll since then, in time order; one snapshot an hour before 14 days ago."""
-        names = {(account.provider, account.account): account.name for account in self._accounts.load()}
+        names = self._accounts.load_names()
         answers: dict[tuple[datetime, str, str], list[Reading]] = {}
         for series in self.load_series():
             for at, reading in self.iter_history(series, since=since):
